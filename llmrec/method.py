@@ -1,0 +1,94 @@
+"""What a method is: one dataclass in one file, whose fields are its parameters.
+
+    @dataclass
+    class MyMethod:
+        '''One sentence that `llmrec list methods` prints.'''
+
+        family: ClassVar[str] = "collaborative"
+        shrink: float = tune(10.0, low=0.0, high=500.0)
+
+        def fit(self, split: Split, ctx: Context) -> None: ...
+        def score(self, users: Users) -> np.ndarray: ...      # [b, n_items], higher is better
+
+A method answers by ``score`` (every item) or by ``generate`` (its own lists). Class attributes say what the harness
+must know; all have defaults:
+
+    family       "non-personal" | "collaborative" | "sequential" | "content" | "bert" | "gpt" | "hybrid"
+    seeded       False: no random stream is used, one run stands for all seeds (default True)
+    early_stops  True: trains by epochs and stops on validation (default False)
+    requires     importable packages that it needs beyond the suite's own, e.g. ("implicit",)
+    needs_text   True: reads item texts (default False)
+"""
+
+from __future__ import annotations
+
+from dataclasses import field
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from llmrec.context import Context
+    from llmrec.types import Floats, Generated, Split, Users
+
+FAMILIES = ("non-personal", "collaborative", "sequential", "content", "bert", "gpt", "hybrid", "external")
+
+
+def tune(default: Any, *, low: float | None = None, high: float | None = None, log: bool = False,
+         choices: tuple[Any, ...] | None = None) -> Any:
+    """A dataclass field with its own search space: a range [low, high] (log-uniform if ``log``) or ``choices``.
+
+    The bounds are the search space of tuning only; a suite may set any value of the right type.
+    """
+    if (choices is None) == (low is None or high is None):
+        raise TypeError("tune() wants either low= and high=, or choices=")
+    return field(default=default, metadata={"tune": {"low": low, "high": high, "log": log, "choices": choices}})
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """Scores every item for a batch of users."""
+
+    def fit(self, split: Split, ctx: Context) -> None: ...
+
+    def score(self, users: Users) -> Floats:
+        """Scores [b, n_items], finite, in any float precision; higher is better. Seen items are masked by the harness."""
+        ...
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """Writes its own recommendation lists."""
+
+    def fit(self, split: Split, ctx: Context) -> None: ...
+
+    def generate(self, users: Users, k: int, exclude: bool) -> Generated:
+        """At most k items per user, best first. ``exclude``: leave out the items of each user's own history."""
+        ...
+
+
+Method = Scorer | Generator
+
+
+def parameters(cls: type) -> dict[str, Any]:
+    """Parameter names of a method class with their defaults."""
+    import dataclasses
+
+    return {
+        f.name: f.default if f.default is not dataclasses.MISSING else f.default_factory()  # type: ignore[misc]
+        for f in dataclasses.fields(cls)
+        if f.init
+    }
+
+
+def count_parameters(method: object) -> int:
+    """Learnt numbers that a fitted method holds: torch modules' parameters and floating arrays among its attributes."""
+    total = 0
+    for value in vars(method).values():
+        if hasattr(value, "parameters") and callable(value.parameters):
+            total += sum(int(p.numel()) for p in value.parameters())
+        elif isinstance(value, np.ndarray) and np.issubdtype(value.dtype, np.floating):
+            total += value.size
+        elif hasattr(value, "nnz"):
+            total += int(value.nnz)
+    return total

@@ -1,0 +1,158 @@
+"""What a run leaves behind, and how it is read: a record is immutable, and only it is read afterwards.
+
+results/runs/<run_id>/<machine class>/
+    record.json      everything about the run (committed)
+    ranks.parquet    user, item, rank of every relevant item (committed; every accuracy metric follows from it)
+    curve.jsonl      the learning curve (committed)
+    users.parquet    per-user metrics          (not committed: follows from ranks)
+    answers.parquet  top-k lists and scores     (not committed: a rerun gives them back)
+    log.txt          what the run printed       (not committed)
+    verify.json      written beside it by `llmrec verify`
+"""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from llmrec.errors import UserError
+from llmrec.seeds import content_hash
+
+SCHEMA_VERSION = 1
+
+
+class Status(StrEnum):
+    """How a run ended."""
+
+    OK = "ok"
+    FAILED = "failed"  # the method or the data raised an error
+    OOM = "oom"  # memory limit reached, or killed by the system for memory
+    TIMEOUT = "timeout"  # time limit reached
+    SKIPPED = "skipped"  # cannot run here (missing package, no GPU); the reason is in `error`
+    INTERRUPTED = "interrupted"  # Ctrl-C
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Protocol(_Model):
+    """How a dataset is split and answers are judged. Part of a run's identity."""
+
+    name: Literal["leave-one-out", "temporal"] = Field("leave-one-out", description="how the data are split")
+    fit_data: Literal["train", "train+valid"] = Field("train", description="what a method fits on")
+    mask_history: bool = Field(True, description="leave a user's own history out of the ranking")
+    candidates: Literal["all", "train"] = Field("all", description="items that may be recommended")
+    ties: Literal["hash", "file"] = Field("hash", description="order of equal times: a seeded hash, or the file's order")
+    users: int | Literal["all"] = Field("all", description="users asked: all, or a protocol-seeded sample of this size")
+    seed: int = Field(0, ge=0, description="seed of tie order, samples and item permutation")
+
+
+class RunSpec(_Model):
+    """One run. Everything that shapes its result, and nothing else; its hash is the run's id."""
+
+    task: Literal["topn"] = "topn"
+    dataset: str
+    protocol: Protocol = Protocol()  # type: ignore[call-arg]
+    method: str
+    params: dict[str, Any] = Field(default_factory=dict)  # only those that differ from the method's defaults
+    seed: int = Field(0, ge=0)
+
+    @property
+    def run_id(self) -> str:
+        """First 16 hex digits of the SHA-256 of the spec's canonical JSON."""
+        return content_hash(self.model_dump(mode="json"))
+
+
+class Cost(_Model):
+    """What the run used. Wall-clock seconds are comparable only between runs with nothing beside them (``alone``)."""
+
+    fit_seconds: float = 0.0
+    fit_cpu_seconds: float = 0.0
+    answer_seconds: float = 0.0
+    answer_cpu_seconds: float = 0.0
+    answers_per_second: float = 0.0
+    total_seconds: float = 0.0
+    total_cpu_seconds: float = 0.0
+    peak_rss_bytes: int = 0
+    peak_gpu_bytes: int = 0
+    parameters: int = 0
+    epochs: int | None = None
+    alone: bool = True
+
+
+class Provenance(_Model):
+    """Where and with what the run was made. Recorded; only ``code`` and the versions decide whether a record is stale."""
+
+    commit: str = ""
+    dirty: bool = False
+    lock: str = ""  # SHA-256 of the lock file
+    versions: dict[str, str] = Field(default_factory=dict)
+    host: str = ""
+    platform: str = ""
+    cpu: str = ""
+    gpu: str = ""
+    driver: str = ""
+    threads: int = 1
+    models: dict[str, str] = Field(default_factory=dict)  # pretrained models: name -> revision or content hash
+    started: str = ""  # ISO 8601, UTC
+    finished: str = ""
+
+
+class Record(_Model):
+    """One run and what came of it."""
+
+    schema_version: int = SCHEMA_VERSION
+    run_id: str
+    machine_class: str  # e.g. "cpu-numpy2.4-scipy1.17-torch2.13"
+    spec: RunSpec
+    params: dict[str, Any] = Field(default_factory=dict)  # all of them, defaults included
+    family: str
+    status: Status
+    error: str | None = None
+    log_tail: str = ""
+    metrics: dict[str, float] = Field(default_factory=dict)  # "ndcg@10" -> mean over users
+    slices: dict[str, dict[str, float]] = Field(default_factory=dict)  # "items:tail" -> {"ndcg@10": ..., "targets": ...}
+    counts: dict[str, int] = Field(default_factory=dict)  # users asked, targets, users left out for want of a target, ...
+    fingerprints: dict[str, str] = Field(default_factory=dict)  # data, split, code, evaluation, answers
+    seeds: dict[str, int] = Field(default_factory=dict)  # axis -> seed
+    determinism: Literal["unverified", "bitwise", "tolerance", "none"] = "unverified"
+    provenance: Provenance = Provenance()  # type: ignore[call-arg]
+    cost: Cost = Cost()  # type: ignore[call-arg]
+
+
+def read_record(folder: Path) -> Record:
+    """Read ``folder/record.json``.
+
+    Raises:
+        UserError: the file is missing, is not JSON, or has another schema version.
+    """
+    path = folder / "record.json"
+    try:
+        raw = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no record here. Run the suite that makes it, or check the run id.") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid JSON ({error}). Delete the folder and run the suite again.") from None
+    version = raw.get("schema_version") if isinstance(raw, dict) else None
+    if version != SCHEMA_VERSION:
+        raise UserError(
+            f"{path}: schema version {version!r}, but this llmrec reads version {SCHEMA_VERSION}. "
+            "Read it with the release that wrote it, or delete the folder and run the suite again."
+        )
+    try:
+        return Record.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{path}: key {key!r}: {first['msg']}. Delete the folder and run the suite again.") from None
+
+
+def write_record(record: Record, folder: Path) -> None:
+    """Write ``folder/record.json``; the caller makes the folder appear whole (see `llmrec.worker`)."""
+    text = json.dumps(record.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)
+    (folder / "record.json").write_text(text + "\n", "utf-8")

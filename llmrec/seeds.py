@@ -1,0 +1,30 @@
+"""Random streams by name. A seed is SHA-256 of (seed, axis, step): no stream depends on how often another was used."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import numpy as np
+
+
+def axis_seed(seed: int, axis: str, step: int = 0) -> int:
+    """A 63-bit seed for one axis ('initialisation', 'order', 'dropout', 'negatives', 'sampling', ...) at one step."""
+    digest = hashlib.sha256(f"{seed}/{axis}/{step}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def axis_rng(seed: int, axis: str, step: int = 0) -> np.random.Generator:
+    """An independent NumPy generator for one axis at one step."""
+    return np.random.default_rng(axis_seed(seed, axis, step))
+
+
+def canonical_json(value: Any) -> str:
+    """The one JSON text of a value: sorted keys, no spaces, no NaN. Equal values have equal texts."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+
+
+def content_hash(value: Any) -> str:
+    """First 16 hex digits of the SHA-256 of a value's canonical JSON."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:16]
