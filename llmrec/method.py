@@ -34,8 +34,14 @@ if TYPE_CHECKING:
 FAMILIES = ("non-personal", "collaborative", "sequential", "content", "bert", "gpt", "hybrid", "external")
 
 
-def tune(default: Any, *, low: float | None = None, high: float | None = None, log: bool = False,
-         choices: tuple[Any, ...] | None = None) -> Any:
+def tune(
+    default: Any,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    log: bool = False,
+    choices: tuple[Any, ...] | None = None,
+) -> Any:
     """A dataclass field with its own search space: a range [low, high] (log-uniform if ``log``) or ``choices``.
 
     The bounds are the search space of tuning only; a suite may set any value of the right type.

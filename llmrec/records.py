@@ -47,7 +47,9 @@ class Protocol(_Model):
     fit_data: Literal["train", "train+valid"] = Field("train", description="what a method fits on")
     mask_history: bool = Field(True, description="leave a user's own history out of the ranking")
     candidates: Literal["all", "train"] = Field("all", description="items that may be recommended")
-    ties: Literal["hash", "file"] = Field("hash", description="order of equal times: a seeded hash, or the file's order")
+    ties: Literal["hash", "file"] = Field(
+        "hash", description="order of equal times: a seeded hash, or the file's order"
+    )
     users: int | Literal["all"] = Field("all", description="users asked: all, or a protocol-seeded sample of this size")
     seed: int = Field(0, ge=0, description="seed of tie order, samples and item permutation")
 
@@ -116,8 +118,12 @@ class Record(_Model):
     error: str | None = None
     log_tail: str = ""
     metrics: dict[str, float] = Field(default_factory=dict)  # "ndcg@10" -> mean over users
-    slices: dict[str, dict[str, float]] = Field(default_factory=dict)  # "items:tail" -> {"ndcg@10": ..., "targets": ...}
-    counts: dict[str, int] = Field(default_factory=dict)  # users asked, targets, users left out for want of a target, ...
+    slices: dict[str, dict[str, float]] = Field(
+        default_factory=dict
+    )  # "items:tail" -> {"ndcg@10": ..., "targets": ...}
+    counts: dict[str, int] = Field(
+        default_factory=dict
+    )  # users asked, targets, users left out for want of a target, ...
     fingerprints: dict[str, str] = Field(default_factory=dict)  # data, split, code, evaluation, answers
     seeds: dict[str, int] = Field(default_factory=dict)  # axis -> seed
     determinism: Literal["unverified", "bitwise", "tolerance", "none"] = "unverified"

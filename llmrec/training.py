@@ -70,8 +70,13 @@ def train(
         ctx.log("fit", **values, left_s=round(elapsed / (epoch + 1 - start) * (epochs - epoch - 1), 1))
         if checkpoint is not None:
             state = {
-                "model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch + 1, "best": best,
-                "best_epoch": best_epoch, "misses": misses, "best_weights": best_weights,
+                "model": model.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "epoch": epoch + 1,
+                "best": best,
+                "best_epoch": best_epoch,
+                "misses": misses,
+                "best_weights": best_weights,
             }
             partial = checkpoint.with_suffix(".partial")
             torch.save(state, partial)

@@ -98,7 +98,8 @@ class Histories:
         kept = np.minimum(self.lengths, length)
         rows = np.repeat(np.arange(len(self)), kept)
         within = np.arange(len(rows)) - np.repeat(np.cumsum(kept) - kept, kept)
-        out[rows, length - np.repeat(kept, kept) + within] = self.items[np.repeat(self.indptr[1:] - kept, kept) + within]
+        source = np.repeat(self.indptr[1:] - kept, kept) + within
+        out[rows, length - np.repeat(kept, kept) + within] = self.items[source]
         return out
 
     def matrix(self) -> scipy.sparse.csr_matrix:
@@ -106,9 +107,10 @@ class Histories:
         import scipy.sparse
 
         counts = scipy.sparse.csr_matrix(
-            (np.ones(len(self.items), np.float32), self.items, self.indptr), shape=(len(self), self.n_items)
+            (np.ones(len(self.items), np.float32), self.items.copy(), self.indptr.copy()),
+            shape=(len(self), self.n_items),
         )
-        counts.sum_duplicates()
+        counts.sum_duplicates()  # sorts in place, hence the copies
         counts.data[:] = 1.0
         return counts
 
@@ -173,8 +175,11 @@ class Users:
 
 @dataclass(frozen=True)
 class Split:
-    """Who learns from what, and who is asked for what. Items carry the split's own ids (a protocol-seeded permutation of
-    the card's, so that no method reads an order into them); ``canonical[i]`` is the card's id of split item i."""
+    """Who learns from what, and who is asked for what.
+
+    Items carry the split's own ids (a protocol-seeded permutation of the card's, so that no method reads an order into
+    them); ``canonical[i]`` is the card's id of split item i.
+    """
 
     n_users: int
     n_items: int
