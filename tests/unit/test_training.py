@@ -151,6 +151,4 @@ def test_a_loss_that_is_not_finite_ends_the_run() -> None:
     model = torch.nn.Linear(1, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
     with pytest.raises(MethodError, match="loss of epoch 1 is nan"):
-        train(
-            None, model, torch.optim.SGD(model.parameters(), lr=1.0), lambda _: float("nan"), ctx, epochs=2, patience=1
-        )
+        train(None, model, optimizer, lambda _: float("nan"), ctx, epochs=2, patience=1)
