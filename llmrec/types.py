@@ -209,9 +209,12 @@ class Split:
         return self.train if part == "valid" else self.train_and_valid
 
     def targets(self, part: Part) -> Targets:
-        """The relevant items of the users asked in a part."""
+        """The relevant items of the users asked in a part; a held-out item that is no candidate is none of them."""
         held_out = (self.valid if part == "valid" else self.test).histories.take(self.asked[part])
-        return Targets(self.asked[part], held_out.indptr, held_out.items)
+        kept = self.candidates[held_out.items]
+        indptr = np.zeros(len(held_out) + 1, np.int64)
+        np.cumsum(np.bincount(held_out.rows[kept], minlength=len(held_out)), out=indptr[1:])
+        return Targets(self.asked[part], indptr, held_out.items[kept])
 
     def batches(self, part: Part, size: int) -> Iterator[tuple[Users, Targets]]:
         """The part's users with their histories and targets, ``size`` at a time."""
