@@ -1,0 +1,1 @@
+"""What the generating recommenders share: a small GPT, item ids, the catalogue as a trie, constrained search."""
