@@ -1,0 +1,69 @@
+"""Whether a record is still what the code as it stands would give.
+
+Stale is decided by what can change a figure: the dataset's card and reader, the split, the method's file and the llmrec
+modules that it imports, and the evaluation. (Protocol, parameters and seed are the run's id; numeric libraries are its
+machine class.) The command line, the report, documentation, the lock and the commit are recorded and decide nothing.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Literal
+
+from llmrec.content import content_root
+from llmrec.discover import MethodFile
+from llmrec.records import Record, Status
+from llmrec.seeds import content_hash
+from llmrec.sources import closure, meaning_hash, module_file
+
+DESCRIPTIVE = ("title", "citation", "bibtex", "licence", "license", "homepage", "note", "notes", "description")
+"""Keys of a dataset's card that describe it and change no figure."""
+
+State = Literal["missing", "fresh", "stale", "stale evaluation", "failed", "undone"]
+"""fresh: ok and up to date · stale: ok, but the code has changed · stale evaluation: `llmrec reeval` mends it ·
+failed: failed, oom or timeout · undone: interrupted, or skipped for want of a package · missing: no record."""
+
+
+def code_fingerprint(file: MethodFile, dataset: str) -> str:
+    """Hash of all source that shapes the answers of a method on a dataset.
+
+    A method that stops early depends on how validation is measured too.
+    """
+    modules = ["llmrec.data", "llmrec.split", "llmrec.fitting", "llmrec.evaluate.answers"]
+    if file.early_stops:
+        modules.append("llmrec.evaluate")
+    sources = meaning_hash(closure([file.path, *map(module_file, modules)]))
+    return content_hash([sources, card_fingerprint(dataset)])
+
+
+def evaluation_fingerprint() -> str:
+    """Hash of the source that turns answers into metrics."""
+    return meaning_hash(closure([module_file("llmrec.evaluate")]))
+
+
+def card_fingerprint(dataset: str) -> str:
+    """Hash of a dataset's card without its descriptive keys."""
+    path = content_root() / "datasets" / f"{dataset}.toml"
+    card = tomllib.loads(path.read_text("utf-8"))
+    return content_hash({k: str(v) for k, v in card.items() if k not in DESCRIPTIVE})
+
+
+def state(record: Record | None, file: MethodFile) -> State:
+    """What a record is worth today."""
+    if record is None:
+        return "missing"
+    if record.status in (Status.SKIPPED, Status.INTERRUPTED):
+        return "undone"
+    if record.status != Status.OK:
+        return "failed"
+    if record.fingerprints.get("code") != code_fingerprint(file, record.spec.dataset):
+        return "stale"
+    if record.fingerprints.get("evaluation") != evaluation_fingerprint():
+        return "stale evaluation"
+    return "fresh"
+
+
+def checkpoint_folder(root: Path, run_id: str, machine_class: str, code: str) -> Path:
+    """Where a run keeps its checkpoints. The code's fingerprint is part of the name: other code never resumes them."""
+    return root / "checkpoints" / run_id / f"{machine_class}-{code}"

@@ -1,0 +1,308 @@
+"""A suite: one TOML file that says what is run. Datasets x protocol x methods x seeds, and the budget.
+
+    title = "Every family on MovieLens-100K"
+    datasets = ["ml-100k"]
+    seeds = [0, 1, 2]
+    threads = 1
+    [protocol]
+    name = "leave-one-out"
+    [limits]
+    seconds = 1800
+    memory_gib = 8
+    [[methods]]
+    name = "recbole:BPR"
+    label = "bpr"
+    params = { epochs = 20 }
+
+Every mistake in it is one sentence: file, key, what was expected, and the nearest right name.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tomllib
+import typing
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from llmrec.content import content_root
+from llmrec.discover import UNKNOWN, MethodFile, Parameter, find_methods, method_file, split_name
+from llmrec.errors import UserError, nearest
+from llmrec.records import Protocol, RunSpec
+
+CUTOFFS = (5, 10, 20)
+METRICS = (
+    *(f"{name}@{k}" for name in ("recall", "ndcg", "hit", "mrr", "map", "precision") for k in CUTOFFS),
+    *(
+        f"{name}@{k}"
+        for name in ("coverage", "gini", "novelty", "diversity_text", "diversity_genre", "popularity", "tail")
+        for k in CUTOFFS
+    ),
+)
+"""What ``metrics`` in a suite may name: the columns that a suite's table shows."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Limits(_Part):
+    """What a run may use before it is killed. A limit only kills; it never shapes a result."""
+
+    seconds: float = Field(3600, gt=0, description="seconds of wall-clock time")
+    memory_gib: float = Field(16, gt=0, description="GiB of resident memory, child processes included")
+
+
+class Track(_Part):
+    """Where records are mirrored to."""
+
+    wandb: bool = Field(False, description="true or false")
+    project: str = Field("llmrec", description="a W&B project")
+
+
+class Entry(_Part):
+    """One row of the suite's table: a method with some parameters."""
+
+    name: str = Field(description="a method's name, for example 'ease' or 'recbole:BPR'")
+    label: str = Field("", description="the name of the row; default: the method's name")
+    params: dict[str, Any] = Field(default_factory=dict, description="a table of parameters")
+
+
+class _File(_Part):
+    title: str = Field("", description="a string")
+    datasets: list[str] = Field(min_length=1, description="a list of dataset names")
+    seeds: list[Annotated[int, Field(ge=0)]] = Field(
+        [0, 1, 2], min_length=1, description="a list of whole numbers from 0"
+    )
+    threads: int = Field(1, ge=1, description="a whole number from 1, per run")
+    metrics: list[str] = Field(
+        ["recall@10", "ndcg@10", "coverage@10"], min_length=1, description="a list of metric names"
+    )
+    protocol: Protocol = Protocol()  # type: ignore[call-arg]
+    limits: Limits = Limits()  # type: ignore[call-arg]
+    track: Track = Track()  # type: ignore[call-arg]
+    methods: list[Entry] = Field(min_length=1, description="one [[methods]] table or more")
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run that a suite asks for, under the label of its row."""
+
+    label: str
+    spec: RunSpec
+    file: MethodFile
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A checked suite: every name in it exists and every parameter has the right type."""
+
+    name: str
+    title: str
+    path: Path
+    datasets: tuple[str, ...]
+    seeds: tuple[int, ...]
+    threads: int
+    metrics: tuple[str, ...]
+    protocol: Protocol
+    limits: Limits
+    track: Track
+    entries: tuple[Entry, ...]
+    files: dict[str, MethodFile]  # entry name -> its method file
+
+    def runs(
+        self,
+        methods: Sequence[str] = (),
+        datasets: Sequence[str] = (),
+        seeds: Sequence[int] = (),
+    ) -> list[Planned]:
+        """The suite's runs, seeds outermost (a whole table with one seed comes first); empty arguments choose all.
+
+        A method without random streams runs once, as seed 0. ``methods`` holds labels or method names.
+
+        Raises:
+            UserError: an argument names nothing of the suite.
+        """
+        labels = {entry.label for entry in self.entries}
+        names = {entry.name for entry in self.entries}
+        for chosen in methods:
+            if chosen not in labels | names:
+                raise UserError(f"-m {chosen}: suite {self.name!r} has no such row.{nearest(chosen, labels | names)}")
+        for chosen in datasets:
+            if chosen not in self.datasets:
+                raise UserError(
+                    f"-d {chosen}: suite {self.name!r} has no such dataset.{nearest(chosen, self.datasets)}"
+                )
+        kept = [e for e in self.entries if not methods or e.label in methods or e.name in methods]
+        planned: dict[tuple[str, str], Planned] = {}
+        for seed in seeds or self.seeds:
+            for dataset in datasets or self.datasets:
+                for entry in kept:
+                    file = self.files[entry.name]
+                    spec = RunSpec(
+                        dataset=dataset,
+                        protocol=self.protocol,
+                        method=entry.name,
+                        params=entry.params,
+                        seed=seed if file.seeded else 0,
+                    )
+                    planned.setdefault((entry.label, spec.run_id), Planned(entry.label, spec, file))
+        return list(planned.values())
+
+
+def suite_names() -> dict[str, Path]:
+    """The suite's own suites by name."""
+    return {path.stem: path for path in sorted((content_root() / "benchmarks").glob("*.toml"))}
+
+
+def load_suite(name_or_path: str | Path, extra: Path | None = None) -> Suite:
+    """Read and check a suite, by name (a file of benchmarks/) or by path. ``extra``: a folder with more methods.
+
+    Raises:
+        UserError: whatever is wrong with it, in one sentence.
+    """
+    path = _suite_path(str(name_or_path))
+    try:
+        raw = tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid TOML: {error}.") from None
+    try:
+        file = _File.model_validate(raw, strict=True)
+    except ValidationError as error:
+        raise UserError(_explain(error, path)) from None
+    _check_names(file, path)
+    methods = find_methods(extra)
+    files: dict[str, MethodFile] = {}
+    entries: list[Entry] = []
+    for number, entry in enumerate(file.methods, 1):
+        where = f"{path}: methods[{number}] ({entry.name!r})"
+        try:
+            found = method_file(entry.name, methods)
+        except UserError as error:
+            raise UserError(f"{where}: key 'name': {error}") from None
+        files[entry.name] = found
+        params = check_params(entry.name, entry.params, found, where)
+        entries.append(Entry(name=entry.name, label=entry.label or entry.name, params=params))
+    labels = [entry.label for entry in entries]
+    if twice := [label for label in labels if labels.count(label) > 1]:
+        raise UserError(f"{path}: two rows are called {twice[0]!r}. Give each its own `label`.")
+    return Suite(
+        name=path.stem, title=file.title or path.stem, path=path, datasets=tuple(file.datasets),
+        seeds=tuple(file.seeds), threads=file.threads, metrics=tuple(file.metrics), protocol=file.protocol,
+        limits=file.limits, track=file.track, entries=tuple(entries), files=files,
+    )  # fmt: skip
+
+
+def check_params(name: str, params: dict[str, Any], file: MethodFile, where: str) -> dict[str, Any]:
+    """The parameters of a method by name that differ from its defaults, each of the type of its field.
+
+    Raises:
+        UserError: an unknown parameter or a value of the wrong type; ``where`` begins the message.
+    """
+    different: dict[str, Any] = {}
+    known = set(file.params) - ({"model"} if split_name(name)[1] else set())  # recbole:BPR has said its model
+    for key, value in params.items():
+        if key not in known:
+            raise UserError(f"{where}: unknown parameter {key!r}.{nearest(key, known)}")
+        parameter = file.params[key]
+        value = _typed(value, parameter, f"{where}: parameter {key!r}")
+        if parameter.default is UNKNOWN or not _same(parameter.default, value):
+            different[key] = value
+    missing = [k for k in file.params if k in known and file.params[k].required and k not in params]
+    if missing:
+        wanted = file.params[missing[0]].annotation
+        raise UserError(f"{where}: parameter {missing[0]!r} has no default: give a {wanted}.")
+    return different
+
+
+def _same(left: Any, right: Any) -> bool:
+    """Whether two parameter values are the same once written as JSON (a tuple is a list)."""
+    try:
+        return bool(json.loads(json.dumps(left)) == json.loads(json.dumps(right)))
+    except (TypeError, ValueError):
+        return False
+
+
+def _typed(value: Any, parameter: Parameter, where: str) -> Any:
+    """The value as the field's type writes it in JSON (10 for a float is 10.0)."""
+    try:
+        wanted = eval(parameter.annotation, {**vars(typing), "Path": Path})
+        adapter: TypeAdapter[Any] = TypeAdapter(wanted)
+    except Exception:  # a type of the method's own: checked when the method is made
+        return value
+    try:
+        return adapter.dump_python(adapter.validate_json(json.dumps(value), strict=True), mode="json")
+    except (ValidationError, TypeError, ValueError):
+        raise UserError(f"{where}: expected {parameter.annotation}, found {value!r}.") from None
+
+
+def _suite_path(name: str) -> Path:
+    known = suite_names()
+    if name in known:
+        return known[name]
+    if not name.endswith(".toml"):
+        raise UserError(f"unknown suite {name!r}.{nearest(name, known)} A path to a .toml file is good too.")
+    if not Path(name).is_file():
+        raise UserError(f"{name}: no such file.")
+    return Path(name).resolve()
+
+
+def _check_names(file: _File, path: Path) -> None:
+    """Datasets and metrics exist; nothing stands twice."""
+    from llmrec.data import dataset_names
+
+    datasets = dataset_names()
+    for dataset in file.datasets:
+        if dataset not in datasets:
+            raise UserError(f"{path}: key 'datasets': unknown dataset {dataset!r}.{nearest(dataset, datasets)}")
+    for metric in file.metrics:
+        if metric not in METRICS:
+            raise UserError(f"{path}: key 'metrics': unknown metric {metric!r}.{nearest(metric, METRICS)}")
+    for key, values in (("datasets", file.datasets), ("seeds", file.seeds), ("metrics", file.metrics)):
+        if len(set(values)) < len(values):
+            raise UserError(f"{path}: key {key!r}: an entry stands twice.")
+
+
+def _explain(error: ValidationError, path: Path) -> str:
+    """The first mistake as one sentence."""
+    first = error.errors()[0]
+    model: Any = _File
+    keys: list[str] = []
+    expected = ""
+    for part in first["loc"]:
+        if isinstance(part, int):
+            keys[-1] += f"[{part + 1}]"
+        elif first["type"] == "extra_forbidden" and part == first["loc"][-1]:
+            place = f" in {'.'.join(keys)!r}" if keys else ""
+            return f"{path}: unknown key {part!r}{place}.{nearest(str(part), model.model_fields)}"
+        elif model is not None and part in model.model_fields:
+            keys.append(part)
+            expected = model.model_fields[part].description or expected
+            model = _inner_model(model.model_fields[part].annotation)
+    key = ".".join(keys)
+    if first["type"] == "missing":
+        return f"{path}: key {key!r} is missing: {expected}."
+    if first["type"] == "literal_error":
+        words = first["ctx"]["expected"]
+        return f"{path}: key {key!r}: expected {words}, found {first['input']!r}.{_close(first['input'], words)}"
+    bounds = "" if expected else f" ({first['msg']})"
+    return f"{path}: key {key!r}: expected {expected or 'another value'}{bounds}, found {first['input']!r}."
+
+
+def _close(found: Any, words: str) -> str:
+    """' Did you mean X?' for the closest of the words in pydantic's list "'a', 'b' or 'c'"; '' if none is close."""
+    close = difflib.get_close_matches(str(found), [w for w in words.split("'")[1::2]], n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def _inner_model(annotation: Any) -> type[BaseModel] | None:
+    """The model behind a field's type: ``Limits``, ``list[Entry]``."""
+    for candidate in (annotation, *typing.get_args(annotation)):
+        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+            return candidate
+    return None
