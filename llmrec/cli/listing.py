@@ -1,0 +1,153 @@
+"""What there is and what works here: list, new, check, doctor; and score, for answers made elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from llmrec.errors import UserError
+
+Methods = Annotated[
+    Path | None,
+    typer.Option("--methods", metavar="DIR", help="A folder with method files of your own."),
+]
+
+
+class What(StrEnum):
+    """What can be listed."""
+
+    methods = "methods"
+    datasets = "datasets"
+    suites = "suites"
+
+
+def list_(
+    what: Annotated[What, typer.Argument(help="What to list.")],
+    methods: Methods = None,
+) -> None:
+    """List methods, datasets or suites, one a line. Nothing is imported: a broken method file lists with its problem.
+
+    Examples: `llmrec list methods` · `llmrec list methods --methods my_methods` · `llmrec list datasets`
+    """
+    from llmrec import inventory
+
+    rows = {
+        What.methods: lambda: inventory.methods(methods),
+        What.datasets: inventory.datasets,
+        What.suites: inventory.suites,
+    }[what]()
+    print_table(rows)
+
+
+def new(
+    name: Annotated[str, typer.Argument(help="The method's name, for example my-method.")],
+    methods: Annotated[Path, typer.Option("--methods", metavar="DIR", help="The folder to write it into.")] = Path(
+        "my_methods"
+    ),
+) -> None:
+    """Write a method file that already works: 23 lines to start from. Never overwrites.
+
+    Example: `llmrec new my-method`, then `llmrec check my-method --methods my_methods`
+    """
+    from llmrec import template
+
+    path = template.write(name, methods)
+    name = path.stem.replace("_", "-")
+    typer.echo(f"wrote {path}")
+    typer.echo(f"next: llmrec check {name} --methods {methods}")
+
+
+def check(
+    name: Annotated[str, typer.Argument(help="A method's name, for example ease or recbole:BPR.")],
+    methods: Methods = None,
+) -> None:
+    """Examine one method on a small split whose answer is known: seeds, masks, ids, batches, odd users. Takes seconds.
+
+    Exit code 1 when a check is broken. Examples: `llmrec check ease` · `llmrec check my-method --methods my_methods`
+    """
+    from llmrec.contract import examine
+    from llmrec.discover import find_methods, method_file
+    from llmrec.errors import MethodError
+    from llmrec.provenance import missing_package
+    from llmrec.subject import subject
+
+    if reason := missing_package(method_file(name, find_methods(methods))):
+        raise UserError(f"method {name!r} {reason}")
+    try:
+        outcomes = examine(subject(name, methods))
+    except (MethodError, ImportError) as error:
+        raise UserError(f"method {name!r}: {error}") from None
+    signs = {"held": "ok  ", "broken": "FAIL", "not applicable": "-   "}
+    for outcome in outcomes:
+        typer.echo(f"{signs[outcome.status]}  {outcome.check.replace('_', ' '):<26} {outcome.shows}")
+        if outcome.message:
+            typer.echo(f"      {'':<26} {outcome.message}")
+    count = {status: sum(o.status == status for o in outcomes) for status in signs}
+    typer.echo(f"{name}: {count['held']} held, {count['broken']} broken, {count['not applicable']} not applicable")
+    if count["broken"]:
+        raise typer.Exit(1)
+
+
+def doctor(methods: Methods = None) -> None:
+    """Say what is installed, which device there is, and which methods and datasets can run here and why not.
+
+    Example: `llmrec doctor`
+    """
+    from llmrec.doctor import examination
+
+    for title, rows in examination(methods):
+        typer.echo(f"\n{title}")
+        print_table(rows, indent=2)
+
+
+def score(
+    suite: Annotated[str, typer.Argument(help="A suite: its dataset, protocol and metrics are used.")],
+    file: Annotated[Path, typer.Argument(help="Answers: .csv, .tsv, .parquet, or a TREC run (.run, .trec).")],
+    name: Annotated[str, typer.Option("--name", help="The name that the answers get in tables.")],
+    dataset: Annotated[
+        str | None,
+        typer.Option("-d", "--dataset", help="Which of the suite's datasets; needed where it has several."),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="The seed that the other program ran with.")] = 0,
+) -> None:
+    """Judge answers that any other program made, under the suite's masks and metrics, and keep them as a record.
+
+    The file has columns user, item and score (or rank), by the dataset's raw ids; a TREC run has lines
+    `user Q0 item rank score tag`. Users who are not in it count as unanswered. Family: external.
+
+    Example: `llmrec score quickstart my_run.csv --name my-model`, then `llmrec report quickstart`
+    """
+    from llmrec.external import score_file
+
+    record, folder = score_file(suite, file, name, dataset=dataset, seed=seed)
+    shown = "  ".join(f"{metric} {record.metrics[metric]:.4f}" for metric in ("recall@10", "ndcg@10", "coverage@10"))
+    typer.echo(f"{record.spec.method} on {record.spec.dataset}: {shown}")
+    typer.echo(
+        f"{record.counts['answered']} of {record.counts['users']} users answered; record {record.run_id} in {folder}"
+    )
+    typer.echo(f"next: llmrec report {suite}")
+
+
+def print_table(rows: Sequence[Sequence[str]], indent: int = 0) -> None:
+    """Print rows under their first one: a rich table in a terminal, columns padded with spaces elsewhere."""
+    if sys.stdout.isatty():
+        from rich import box
+        from rich.console import Console
+        from rich.padding import Padding
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(*rows[0], box=box.SIMPLE_HEAD)
+        for row in rows[1:]:
+            table.add_row(*map(Text, row))
+        Console().print(Padding(table, (0, 0, 0, indent)))
+        return
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        typer.echo(" " * indent + line.rstrip())
