@@ -1,0 +1,158 @@
+"""RecBole 1.2.1 (2023) on today's numpy, scipy and torch: where it comes from, and what has to be mended while it runs.
+
+RecBole pins ``ray<=2.6.3`` and ``colorama==0.4.4``, which its models never use, so that no resolver can install it
+beside current packages. The extra ``llmrec[recbole]`` therefore lists what its code really imports, and RecBole itself
+is either installed without its pins (``pip install --no-deps recbole==1.2.1``) or unpacked from its wheel.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+import tempfile
+import types
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from llmrec.content import cache_folder
+
+VERSION = "1.2.1"
+WHEEL = f"pypi:recbole=={VERSION}"
+IMPORTS = ("torch", "pandas", "yaml", "tqdm", "colorlog", "colorama", "texttable", "sklearn", "scipy")
+"""What RecBole's code imports before it trains anything; ray, thop, tabulate and plotly are named by its pins only."""
+
+
+def provide() -> None:
+    """Make ``import recbole`` work: the installed package, else its wheel, unpacked once into the cache.
+
+    Raises:
+        UserError: RecBole is not installed and its wheel cannot be had.
+    """
+    if importlib.util.find_spec("recbole") is not None:
+        return
+    folder = cache_folder() / f"recbole-{VERSION}"
+    if not folder.is_dir():
+        from llmrec.data.fetch import fetch
+
+        _unpack(fetch(WHEEL), folder)
+    sys.path.append(str(folder))
+    importlib.invalidate_caches()
+
+
+def _unpack(wheel: Path, folder: Path) -> None:
+    """Unpack a wheel (a zip file whose modules lie at its top) so that the folder appears whole."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=".recbole-", dir=folder.parent))
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(staging)
+    try:
+        staging.rename(folder)
+    except OSError:  # another process was first
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+@contextmanager
+def mended(own_files: Path | None = None) -> Iterator[None]:
+    """While the context lasts RecBole can be imported and run; afterwards every library is as it was.
+
+    ``own_files``: a folder of checkpoints that RecBole itself writes and reads again in this process.
+
+    Raises:
+        UserError: RecBole cannot be had.
+    """
+    provide()
+    import numpy as np
+    import scipy.sparse
+    import torch
+
+    with ExitStack() as stack, warnings.catch_warnings():
+
+        def replace(owner: Any, name: str, value: Any) -> None:
+            stack.enter_context(_replaced(owner, name, value))
+
+        # RecBole calls torch.cuda.amp and other names that are deprecated, once a batch.
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", SyntaxWarning)
+        # numpy 1.24 dropped np.float, which RecBole's Interaction and metrics use.
+        replace(np, "float", float)
+        # scipy 1.13 dropped dok_matrix._update, with which LightGCN, NGCF, GCMC, NCL and SpectralCF fill their graphs.
+        replace(scipy.sparse.dok_matrix, "_update", lambda self, values: self._dict.update(values))
+        # torch 2.6 refuses pickled objects, but S3Rec and RaCT hand their own pickled checkpoints from stage to stage.
+        replace(torch, "load", _trusting(torch.load, own_files))
+        _import_with_silent_tensorboard()
+        from recbole.config import Config
+
+        # numpy 2.0 dropped np.float_ and np.unicode_, which Config copies to the names dropped before them.
+        replace(Config, "compatibility_settings", lambda self: None)
+        # Config takes --name=value from the command line of whatever program it runs in: here, the harness's own.
+        replace(Config, "_load_cmd_line", lambda self: {})
+        # Config evaluates every string as Python; a suite's values have their types already.
+        replace(Config, "_convert_config_dict", lambda self, values: values)
+        # Config overwrites CUDA_VISIBLE_DEVICES, by which the runner gives a run its device.
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        try:
+            yield
+        finally:
+            os.environ.pop("CUDA_VISIBLE_DEVICES", None)
+            if visible is not None:
+                os.environ["CUDA_VISIBLE_DEVICES"] = visible
+
+
+@contextmanager
+def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """``owner.name`` is ``value`` for a while, whether or not it was there before."""
+    before = vars(owner).get(name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        if before is None:
+            delattr(owner, name)
+        else:
+            setattr(owner, name, before)
+
+
+class _SilentWriter:
+    """Stands in for TensorBoard's SummaryWriter, which RecBole points at ./log_tensorboard; a record has its curve."""
+
+    def __init__(self, *args: object) -> None:
+        pass
+
+    def add_scalar(self, *args: object) -> None:
+        pass
+
+    def add_hparams(self, *args: object) -> None:
+        pass
+
+
+def _import_with_silent_tensorboard() -> None:
+    """RecBole makes a TensorBoard writer for every trainer: neither that package nor its folder is wanted."""
+    name = "torch.utils.tensorboard"
+    real = sys.modules.get(name)
+    stand_in: Any = types.ModuleType(name)
+    stand_in.SummaryWriter = _SilentWriter
+    sys.modules[name] = stand_in
+    try:
+        from recbole.utils import utils
+    finally:
+        del sys.modules[name]
+        if real is not None:
+            sys.modules[name] = real
+    utils.SummaryWriter = _SilentWriter  # had RecBole been imported before
+
+
+def _trusting(load: Callable[..., Any], own_files: Path | None) -> Callable[..., Any]:
+    """torch.load that unpickles objects from files in ``own_files`` only."""
+
+    def trusting_load(file: Any, *args: Any, **kwargs: Any) -> Any:
+        if own_files is not None and isinstance(file, str | Path) and own_files in Path(file).parents:
+            kwargs.setdefault("weights_only", False)
+        return load(file, *args, **kwargs)
+
+    return trusting_load
