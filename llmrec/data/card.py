@@ -1,4 +1,4 @@
-"""A dataset's card: one TOML file in datasets/ that says where the data come from, what they are and what is allowed."""
+"""A dataset's card: one TOML file in datasets/ that says where the data come from, what they are, what is allowed."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Source(_Model):
 
 
 class Filters(_Model):
-    """What is kept. ``core = k``: users and items with fewer than k interactions go, again and again until none is left."""
+    """What is kept. ``core = k``: users and items with fewer than k interactions go, until no such one is left."""
 
     min_value: float | None = None
     core: int = Field(0, ge=0)

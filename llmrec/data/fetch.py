@@ -136,7 +136,7 @@ def _pip_download(source: Source, folder: Path) -> Path:
 
 
 def _web_download(source: Source, folder: Path) -> Path:
-    import pooch
+    import pooch  # type: ignore[import-untyped]
 
     known = f"sha256:{source.sha256}" if source.sha256 else f"md5:{source.md5}"
     try:
