@@ -102,7 +102,7 @@ def same_seed_same_answer(subject: Subject) -> None:
     """Two fits with the same seed give the same answer, bit for bit."""
     if _refit_is_equal(subject):
         return
-    again, _ = subject.fit_anew(0, 0, False)
+    again, _ = subject.fit_anew(0, 0, board())
     if not _equal(ask(subject.fitted(), everyone()), ask(again, everyone())):
         raise Broken("two fits with one seed differ: take every random number from ctx.rng(axis) or ctx.seed_for(axis)")
 
@@ -146,10 +146,24 @@ def the_word_seeded(subject: Subject) -> None:
         raise Broken("seeded = False, but another seed gives another answer")
 
 
+def fits_on_everything(subject: Subject) -> None:
+    """Fitted on train + validation, with nothing to validate on, for a number of epochs that is given, it answers."""
+    if getattr(subject.cls, "early_stops", False) and subject.context.chosen_epochs is None:
+        raise Broken("early_stops = True, but fit() did not set ctx.chosen_epochs")
+    everything = dataclasses.replace(board(), fit_data="train+valid")
+    method, _ = subject.fit_anew(0, 0, everything, epochs=1)
+    _, scores = ask(method, everyone())
+    if np.isnan(scores).any():
+        raise Broken("fitted on train + validation, it gives scores that are not finite")
+
+
 def seen_items_masked(subject: Subject) -> None:
     """Nobody is recommended an item of their own history."""
     known = board().known("test").histories
-    for user, row in zip(*_lists(subject.lists()), strict=True):
+    lists = list(zip(*_lists(subject.lists()), strict=True))
+    written, _ = ask(subject.fitted(), everyone())  # the harness would clean these lists, and count them against it
+    lists += list(enumerate(written)) if written is not None else []
+    for user, row in lists:
         if seen := set(row.tolist()) & set(known[int(user)].tolist()):
             raise Broken(f"user {user} is recommended items of their own history: {sorted(seen)}")
 
@@ -235,6 +249,7 @@ CHECKS: tuple[Check, ...] = (
     no_global_random_state,
     no_peeking,
     the_word_seeded,
+    fits_on_everything,
     seen_items_masked,
     more_than_the_catalogue,
     user_with_one_item,

@@ -93,13 +93,14 @@ class Subject:
 
     @property
     def context(self) -> Context:
-        """The context of the first fit: which random streams were used."""
+        """The context of the first fit: which random streams were used, how many epochs were chosen."""
         return self._fit_once(0, 0, False)[1]
 
-    def _fit_once(self, *how: Any) -> tuple[Any, Context]:
+    def _fit_once(self, seed: int, global_seed: int, other_test: bool) -> tuple[Any, Context]:
+        how = (seed, global_seed, other_test)
         if how not in self.fits:
             try:
-                self.fits[how] = self.fit_anew(*how)
+                self.fits[how] = self.fit_anew(seed, global_seed, other_test_items(board()) if other_test else board())
             except Exception as error:
                 self.fits[how] = error
         done = self.fits[how]
@@ -107,12 +108,14 @@ class Subject:
             raise done
         return done
 
-    def fit_anew(self, seed: int, global_seed: int, other_test: bool) -> tuple[Any, Context]:
-        """A fresh fit, from this seed, with the global random generators in this state, and maybe other test items."""
+    def fit_anew(self, seed: int, global_seed: int, split: Split, epochs: int | None = None) -> tuple[Any, Context]:
+        """A fresh fit, from this seed, with the global random generators in this state. It validates unless ``epochs``
+        says for how long to train."""
         from llmrec.evaluate import validate
 
-        split = other_test_items(board()) if other_test else board()
-        ctx = Context(seed=seed, items=toy.items(split.n_items), validate=lambda m: validate(m, split))
+        ctx = Context(seed=seed, items=toy.items(split.n_items), epochs=epochs)
+        if epochs is None:
+            ctx.validate = lambda method: validate(method, split)
         seed_everything(global_seed)
         try:
             method = self.cls(**{**getattr(self.cls, "quick", {}), **self.params})

@@ -112,7 +112,7 @@ class GlobalRandomness(Counts):
 
     def fit(self, split, ctx):
         super().fit(split, ctx)
-        self.together += np.random.rand(*self.together.shape) * 1e-3
+        self.together += np.random.rand(*self.together.shape) * 1e-3  # noqa: NPY002
 
 
 class FreshEntropy(Counts):
@@ -161,11 +161,11 @@ class ErrsOnNobody(Counts):
 
 
 class OutOfRange(Lists):
-    """Ids from 1."""
+    """Ids that go on where the items end."""
 
     def generate(self, users, k, exclude):
         said = super().generate(users, k, exclude)
-        said.items[said.items != NO_ITEM] += 1
+        said.items[said.items != NO_ITEM] += 51
         return said
 
 
