@@ -4,12 +4,12 @@
 coverage@k          items that stand in anyone's first k places / candidates. Ge et al., RecSys 2010; RecBole.
 gini@k              Gini index of how often each candidate is recommended: 0 all equally often, 1 one item only.
                     sum_i (2 i - n - 1) c_i / (n sum c), c ascending over the n candidates, those never recommended
-                    included. RecBole, Elliot (which prints 1 - gini).
+                    included. RecBole; Elliot divides by n - 1 and prints 1 - gini.
 novelty@k           mean over a list of -log2(share of training interactions that are the item's), in bits; an item
-                    that never occurs counts as if once. Zhou et al., PNAS 107(10), 2010; RecPack and Elliot take the
-                    share of users instead.
+                    that never occurs counts as if once. Castells, Vargas & Wang, DDR at ECIR 2011 (item choice);
+                    Microsoft's recommenders. Zhou et al., PNAS 107(10), 2010, take the share of users instead.
 popularity@k        mean over a list of the item's training interactions. RecBole's averagepopularity.
-tail_share@k        share of a list outside the head, which is the most popular 20 % of the items in training.
+tail@k              share of a list outside the head, which is the most popular 20 % of the items in training.
                     RecBole's tailpercentage takes the least popular 10 %.
 diversity_text@k    1 - mean cosine between the text embeddings of two items of a list. Ziegler et al., WWW 2005.
 diversity_genre@k   1 - mean Jaccard index between the categories of two items of a list; pairs in which an item
@@ -23,7 +23,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -31,13 +30,9 @@ import numpy.typing as npt
 from llmrec.evaluate.popularity import Popularity
 from llmrec.types import NO_ITEM, Floats, Int32, Split, TopK
 
-if TYPE_CHECKING:
-    import scipy.sparse
-
 Values = npt.NDArray[np.float64]
 
-CUTOFF = 10
-COVERAGE_CUTOFFS = (10, 20)
+CUTOFFS = (5, 10, 20)
 USERS_AT_ONCE = 1024
 """Users whose items' embeddings are summed in one go."""
 
@@ -45,29 +40,25 @@ USERS_AT_ONCE = 1024
 def list_metrics(
     topk: TopK, split: Split, categories: Sequence[Sequence[str]], embeddings: Floats | None = None
 ) -> dict[str, float]:
-    """All of the above that the lists, the items' categories and their embeddings [n_items, d] allow.
+    """All of the above, at 5, 10 and 20, that the lists, the items' categories and their embeddings [n_items, d] allow.
 
     A metric is left out where nobody has a value: no lists, no categories, no embeddings.
     """
-    out = {}
-    for k in COVERAGE_CUTOFFS:
-        if topk.items.shape[1] >= k:
-            out[f"coverage@{k}"] = coverage(topk.items[:, :k], split.candidates)
-    items = topk.items[:, :CUTOFF]
-    if not len(items) or items.shape[1] < CUTOFF:
-        return out
-    out[f"gini@{CUTOFF}"] = gini(items, split.candidates)
     popularity = Popularity.of(split)
-    for name, values in [
-        ("novelty", popularity.information),
-        ("popularity", popularity.counts),
-        ("tail_share", ~popularity.head),
-    ]:
-        out[f"{name}@{CUTOFF}"] = _mean(mean_in_list(items, values.astype(np.float64)))
-    if embeddings is not None:
-        out[f"diversity_text@{CUTOFF}"] = _mean(text_diversity(items, embeddings))
-    if any(categories):
-        out[f"diversity_genre@{CUTOFF}"] = _mean(genre_diversity(items, categories))
+    bits = category_bits(categories) if any(categories) else None
+    unit = unit_vectors(embeddings) if embeddings is not None else None
+    out = {}
+    for k in (k for k in CUTOFFS if k <= topk.items.shape[1]):
+        items = topk.items[:, :k]
+        out[f"coverage@{k}"] = coverage(items, split.candidates) if len(items) else np.nan
+        out[f"gini@{k}"] = gini(items, split.candidates)
+        out[f"novelty@{k}"] = _mean(mean_in_list(items, popularity.information))
+        out[f"popularity@{k}"] = _mean(mean_in_list(items, popularity.counts.astype(np.float64)))
+        out[f"tail@{k}"] = _mean(mean_in_list(items, (~popularity.head).astype(np.float64)))
+        if unit is not None:
+            out[f"diversity_text@{k}"] = _mean(text_diversity(items, unit))
+        if bits is not None:
+            out[f"diversity_genre@{k}"] = _mean(genre_diversity(items, bits))
     return {name: value for name, value in out.items() if np.isfinite(value)}
 
 
@@ -89,17 +80,20 @@ def mean_in_list(items: Int32, values: Values) -> Values:
     return _ratio(np.where(filled, values[items], 0.0).sum(axis=1), filled.sum(axis=1))
 
 
-def text_diversity(items: Int32, embeddings: Floats) -> Values:
+def unit_vectors(embeddings: Floats) -> Floats:
+    """Rows of unit length, float32 [n_items + 1, d]; zeros stay zeros, and the last row, for NO_ITEM, is zeros."""
+    norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
+    unit = embeddings / np.where(norms == 0, 1, norms)
+    return np.vstack([unit, np.zeros((1, unit.shape[1]))]).astype(np.float32)
+
+
+def text_diversity(items: Int32, unit: Floats) -> Values:
     """1 - mean pairwise cosine in each list, float64 [m]; NaN for lists of fewer than two. items int32 [m, k].
 
-    The sum of the unit vectors has the squared norm n + 2 (sum of the pairs' cosines), so no pair is ever formed. An
+    The sum of n unit vectors has the squared norm n + 2 (sum of the pairs' cosines), so no pair is ever formed. An
     embedding of zeros (an item without text) has cosine 0 with everything.
     """
-    norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
-    unit = np.vstack([embeddings / np.where(norms == 0, 1, norms), np.zeros((1, embeddings.shape[1]))])  # -1: no item
-    unit = unit.astype(np.float32)
-    own = (norms[:, 0] > 0).astype(np.float64)
-    selves = np.append(own, 0.0)[items].sum(axis=1)
+    selves = (unit != 0).any(axis=1)[items].sum(axis=1)
     squared = np.empty(len(items))
     for start in range(0, len(items), USERS_AT_ONCE):
         some = items[start : start + USERS_AT_ONCE]
@@ -111,33 +105,31 @@ def text_diversity(items: Int32, embeddings: Floats) -> Values:
     return 1 - _ratio(squared - selves, n * (n - 1))
 
 
-def genre_diversity(items: Int32, categories: Sequence[Sequence[str]]) -> Values:
+def category_bits(categories: Sequence[Sequence[str]]) -> npt.NDArray[np.uint64]:
+    """Each item's set of categories as bits, uint64 [n_items + 1, words]; the last row, for NO_ITEM, is empty."""
+    index = {name: place for place, name in enumerate(sorted({name for own in categories for name in own}))}
+    bits = np.zeros((len(categories) + 1, -(-len(index) // 64)), np.uint64)
+    for item, own in enumerate(categories):
+        for name in own:
+            word, bit = divmod(index[name], 64)
+            bits[item, word] |= np.uint64(1 << bit)
+    return bits
+
+
+def genre_diversity(items: Int32, bits: npt.NDArray[np.uint64]) -> Values:
     """1 - mean pairwise Jaccard index of categories in each list, float64 [m]; items int32 [m, k].
 
     Pairs in which an item has no category are left out; NaN where no pair is left.
     """
-    sets = _category_matrix(categories)
-    sizes = np.diff(sets.indptr)
+    sizes = np.bitwise_count(bits).sum(axis=1, dtype=np.int64)
     total, pairs = np.zeros(len(items)), np.zeros(len(items))
     for left, right in combinations(range(items.shape[1]), 2):
         a, b = items[:, left], items[:, right]
-        rows = np.flatnonzero((a != NO_ITEM) & (b != NO_ITEM) & (sizes[a] > 0) & (sizes[b] > 0))
-        a, b = a[rows], b[rows]
-        shared = np.asarray(sets[a].multiply(sets[b]).sum(axis=1)).ravel()
-        total[rows] += shared / (sizes[a] + sizes[b] - shared)
-        pairs[rows] += 1
+        shared = np.bitwise_count(bits[a] & bits[b]).sum(axis=1, dtype=np.int64)
+        there = (sizes[a] > 0) & (sizes[b] > 0)
+        total += np.where(there, shared / np.maximum(sizes[a] + sizes[b] - shared, 1), 0.0)
+        pairs += there
     return 1 - _ratio(total, pairs)
-
-
-def _category_matrix(categories: Sequence[Sequence[str]]) -> scipy.sparse.csr_matrix:
-    """Binary items x categories."""
-    import scipy.sparse
-
-    sets = [sorted(set(own)) for own in categories]
-    index = {name: column for column, name in enumerate(sorted({name for own in sets for name in own}))}
-    indptr = np.concatenate([[0], np.cumsum([len(own) for own in sets])])
-    columns = np.array([index[name] for own in sets for name in own], np.int32)
-    return scipy.sparse.csr_matrix((np.ones(len(columns)), columns, indptr), shape=(len(sets), len(index)))
 
 
 def _ratio(above: npt.NDArray[np.floating], below: npt.NDArray[np.number]) -> Values:

@@ -5,7 +5,7 @@ Sums run over the ranks within k. Libraries disagree about most of these; on one
 MovieLens-100K, nDCG@10) the variants of nDCG below range from .24 to .56.
 
 ==============  =====================================================================================================
-recall@k        h_k / |R|. RecBole, trec_eval, RecPack. Others divide by min(|R|, k): Mult-VAE and its followers.
+recall@k        h_k / |R|. RecBole, trec_eval, recommenders. Mult-VAE and its followers divide by min(|R|, k).
 precision@k     h_k / k, even where a list is shorter than k. trec_eval, RecBole.
 hit@k           1 if h_k > 0, else 0. Equals recall@k where a user has one relevant item.
 mrr@k           1 / r_1 if r_1 <= k, else 0. Voorhees, TREC-8 (1999); RecBole, RecTools. Some sum over all hits.
@@ -13,8 +13,8 @@ ndcg@k          sum 1 / log2(r + 1) over the hits, divided by the same sum over 
                 Jarvelin & Kekalainen, TOIS 20(4), 2002, with the discount of Burges et al., ICML 2005; trec_eval's
                 ndcg_cut, RecBole, cornac, Microsoft's recommenders. Ideals over all k ranks (RecTools' default) or
                 over all of R give less; re-sorting the hits only (DaisyRec) gives far more.
-map@k           sum over the hits of (hits up to and including r) / r, divided by min(|R|, k). RecBole, Microsoft's
-                recommenders, Kaggle. trec_eval's map_cut divides by |R|: it gives less where |R| > k.
+map@k           sum over the hits of (hits up to and including r) / r, divided by min(|R|, k). RecBole, Kaggle.
+                trec_eval's map_cut and recommenders' MAP divide by |R|: they give less where |R| > k.
 ==============  =====================================================================================================
 """
 
