@@ -199,7 +199,7 @@ def to_gpt2(model: GPT) -> GPT2LMHeadModel:
         weight = ours[_our_name(name)]
         state[name] = weight.T.contiguous() if name.startswith("h.") and weight.ndim == 2 else weight
     result.transformer.load_state_dict(state)
-    return cast("GPT2LMHeadModel", nn.Module.to(result, model.tokens.weight).eval())
+    return cast("GPT2LMHeadModel", nn.Module.to(result, model.tokens.weight).train(False))
 
 
 def _our_name(name: str) -> str:

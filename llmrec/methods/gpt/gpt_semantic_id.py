@@ -1,0 +1,192 @@
+"""Items become semantic ids, and a small GPT trained from scratch on users' histories writes the next item's id.
+
+The idea is TIGER's (Rajput et al. 2023); the model is decoder-only and the ids come from residual k-means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from llmrec.errors import UserError
+from llmrec.gpt.beam import beam_search, score_all
+from llmrec.gpt.model import GPT, Shape
+from llmrec.gpt.quantise import START, ItemIds, semantic_ids
+from llmrec.gpt.signals import neighbour_factors, unit_rows
+from llmrec.gpt.trie import build_trie
+from llmrec.method import tune
+from llmrec.training import train
+from llmrec.types import NO_ITEM, Generated
+
+if TYPE_CHECKING:
+    from llmrec.context import Context
+    from llmrec.types import Floats, Histories, Int64, Split, Users
+
+USERS_AT_ONCE = 64  # of equal history length, as far as possible; bounds the memory of a search
+SIGNALS = ("text", "text+collaborative", "collaborative", "random")
+
+
+@dataclass
+class GptSemanticId:
+    """Writes items' semantic ids token by token: a small GPT trained from scratch, searching the catalogue by beams."""
+
+    family: ClassVar[str] = "gpt"
+    early_stops: ClassVar[bool] = True
+    needs_text: ClassVar[bool] = True
+
+    # ids
+    encoder: str = "all-MiniLM-L6-v2"
+    signal: str = "text+collaborative"  # what the ids are made of: one of SIGNALS, from training data only
+    collaborative_weight: float = 1.0  # length of the collaborative part beside the text part's 1
+    collaborative_dims: int = 64
+    collaborative_reach: int = 5  # items at most so far apart count as neighbours
+    levels: int = tune(3, low=1, high=4)
+    codes: int = tune(32, choices=(16, 32, 64, 128, 256))
+    resolve: str = "nearest"  # items with equal codes: "nearest" free code, or one more "level"
+    # model
+    window: int = tune(50, low=5, high=100)  # items of history that are read
+    layers: int = tune(2, low=1, high=6)
+    heads: int = 2
+    width: int = tune(64, choices=(64, 128, 256))
+    dropout: float = tune(0.2, low=0.0, high=0.6)
+    # training
+    epochs: int = 100
+    patience: int = 5  # validations without improvement
+    validate_every: int = 2  # epochs
+    batch_tokens: int = 8192
+    learning_rate: float = tune(2e-3, low=1e-4, high=1e-2, log=True)
+    weight_decay: float = tune(0.1, low=0.0, high=0.5)
+    label_smoothing: float = tune(0.0, low=0.0, high=0.2)
+    # answer
+    search: str = "beam"  # or "exact": every item is scored
+    beams: int = 50
+
+    def fit(self, split: Split, ctx: Context) -> None:
+        self._ids(split, ctx)
+        histories = split.fit.histories
+        torch.manual_seed(ctx.seed_for("initialisation"))
+        shape = Shape(
+            self.ids.vocabulary, (self.window + 1) * self.length, self.layers, self.heads, self.width, self.dropout,
+            period=self.length,
+        )  # fmt: skip
+        self.model = GPT(shape).to(ctx.device)
+        matrices = [p for p in self.model.parameters() if p.ndim == 2]
+        vectors = [p for p in self.model.parameters() if p.ndim < 2]
+        groups = [{"params": matrices, "weight_decay": self.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+        optimizer = torch.optim.AdamW(groups, lr=self.learning_rate, betas=(0.9, 0.98))
+
+        def run_epoch(epoch: int) -> float:
+            total, targets = 0.0, 0
+            for rows in self._batches(histories, ctx.rng("order", epoch)):
+                tokens = self._tokens(histories, *rows)
+                wanted = tokens[:, 1:].masked_fill(self._behind(rows[1], tokens), -100)
+                hidden = self.model(tokens[:, :-1])
+                loss = F.cross_entropy(
+                    self.model.logits(hidden).flatten(0, 1), wanted.flatten(), label_smoothing=self.label_smoothing
+                )
+                optimizer.zero_grad(set_to_none=True)
+                torch.autograd.backward(loss)
+                torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+                optimizer.step()
+                n = int(rows[1].sum()) * self.length
+                total, targets = total + loss.item() * n, targets + n
+            return total / max(targets, 1)
+
+        train(
+            self, self.model, optimizer, run_epoch, ctx,
+            epochs=self.epochs, patience=self.patience, validate_every=self.validate_every,
+        )  # fmt: skip
+
+    def _ids(self, split: Split, ctx: Context) -> None:
+        """Make every item's id and the catalogue's trie."""
+        parts: list[Floats] = []
+        if self.signal not in SIGNALS:
+            raise UserError(f"gpt-semantic-id: signal = {self.signal!r}, expected one of {', '.join(SIGNALS)}.")
+        if "text" in self.signal:
+            parts.append(ctx.item_embeddings(self.encoder))
+        if "collaborative" in self.signal:
+            factors = neighbour_factors(
+                split.fit.histories, reach=self.collaborative_reach, dims=self.collaborative_dims
+            )
+            parts.append(factors * self.collaborative_weight)
+        if self.signal == "random":
+            parts.append(unit_rows(ctx.rng("ids").standard_normal((split.n_items, 64))))
+        self.ids: ItemIds = semantic_ids(
+            np.concatenate(parts, axis=1),
+            levels=self.levels, codes=self.codes, seed=ctx.seed_for("ids"), resolve=self.resolve,  # type: ignore[arg-type]
+        )  # fmt: skip
+        ctx.log("fit", **self.ids.report())
+        tokens = self.ids.tokens
+        self.length = tokens.shape[1]  # tokens an item
+        self.trie = build_trie(tokens, split.candidates, ctx.device)
+        self.id_tokens = torch.from_numpy(tokens.astype(np.int64)).to(ctx.device)  # [n_items, length]
+
+    def _batches(self, histories: Histories, rng: np.random.Generator) -> Iterator[tuple[Int64, Int64]]:
+        """Windows (first event, items) that cover every event of the training data once, as batches of equal length.
+
+        Each epoch cuts the histories elsewhere. Windows of one length share a batch, so that next to nothing is padded.
+        """
+        size = self.window + 1  # the last item of a window is only a target
+        shift = np.where(histories.lengths > size, rng.integers(0, size, len(histories)), 0)
+        pieces = -(-(histories.lengths - shift) // size) + (shift > 0)
+        rows = np.repeat(np.arange(len(histories)), pieces)
+        piece = np.arange(len(rows)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+        piece = piece - (shift[rows] > 0)  # -1: the part before the shift
+        first = np.maximum(shift[rows] + piece * size, 0)
+        last = np.minimum(shift[rows] + (piece + 1) * size, histories.lengths[rows])
+        starts, lengths = histories.indptr[rows] + first, last - first
+        order = rng.permutation(len(starts))
+        order = order[np.argsort(lengths[order], kind="stable")]
+        starts, lengths = starts[order], lengths[order]
+        batch = np.cumsum(lengths) * self.length // self.batch_tokens
+        edges = np.append(np.flatnonzero(np.diff(batch, prepend=-1)), len(batch))
+        for i in rng.permutation(len(edges) - 1):
+            yield starts[edges[i] : edges[i + 1]], lengths[edges[i] : edges[i + 1]]
+
+    def _tokens(self, histories: Histories, starts: Int64, lengths: Int64) -> torch.Tensor:
+        """The start token and the ids of ``lengths`` items from the events ``starts`` on, padded behind: [rows, tokens]."""
+        longest = int(lengths.max(initial=0))
+        events = starts[:, None] + np.minimum(np.arange(longest), np.maximum(lengths[:, None] - 1, 0))
+        items = torch.from_numpy(histories.items[np.minimum(events, len(histories.items) - 1)].astype(np.int64))
+        ids = self.id_tokens[items.to(self.id_tokens.device)].flatten(1)
+        return F.pad(ids, (1, 0), value=START)
+
+    def _behind(self, lengths: Int64, tokens: torch.Tensor) -> torch.Tensor:
+        """Which targets [rows, tokens - 1] are padding."""
+        ends = torch.from_numpy(lengths * self.length).to(tokens.device)
+        return torch.arange(tokens.shape[1] - 1, device=tokens.device) >= ends[:, None]
+
+    def generate(self, users: Users, k: int, exclude: bool) -> Generated:
+        histories = users.histories
+        kept = np.minimum(histories.lengths, self.window)
+        items = np.full((len(users), k), NO_ITEM, np.int32)
+        scores = np.full((len(users), k), -np.inf, np.float32)
+        order = np.argsort(kept, kind="stable")
+        for begin in range(0, len(users), USERS_AT_ONCE):
+            rows = order[begin : begin + USERS_AT_ONCE]
+            tokens = self._tokens(histories, histories.indptr[1:][rows] - kept[rows], kept[rows])
+            lengths = torch.from_numpy(1 + kept[rows] * self.length).to(tokens.device)
+            own = histories.take(rows)
+            seen = self.trie.excluded(own.last(int(own.lengths.max(initial=0)))) if exclude else None
+            found, value = self._search(tokens, lengths, k, seen)
+            width = min(k, found.shape[1])
+            items[rows, :width] = found[:, :width].cpu().numpy()
+            scores[rows, :width] = value[:, :width].cpu().numpy()
+        none = np.zeros(len(users), np.int32)
+        return Generated(items, scores, none, none, none, (items != NO_ITEM).sum(1).astype(np.int32))
+
+    def _search(
+        self, tokens: torch.Tensor, lengths: torch.Tensor, k: int, seen: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        if self.search == "beam":
+            return beam_search(self.model, self.trie, tokens, lengths, beams=max(self.beams, k), excluded=seen)
+        scores = score_all(self.model, self.trie, tokens, lengths)
+        if seen is not None:
+            scores = F.pad(scores, (0, 1)).scatter_(1, seen, -torch.inf)[:, :-1]
+        scores, leaves = scores.topk(min(k, len(self.trie)), dim=1)
+        return self.trie.items[leaves].masked_fill_(scores == -torch.inf, NO_ITEM), scores
