@@ -88,7 +88,7 @@ def _checked(frame: pl.DataFrame, path: Path) -> pl.DataFrame:
         raise UserError(
             f"{path}, {unit} {wrong['line'][0]}: {order} {wrong['written'][0] or ''!r} is no finite number."
         )
-    twice = checked.filter(pl.struct("user", "item").is_duplicated() & ~pl.struct("user", "item").is_first_distinct())
+    twice = checked.filter(~pl.struct("user", "item").is_first_distinct())
     if len(twice):
         line, user, item = twice.select("line", "user", "item").row(0)
         raise UserError(f"{path}, {unit} {line}: item {item!r} stands twice in the list of user {user!r}.")

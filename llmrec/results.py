@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from llmrec.content import results_folder
+from llmrec.content import PACKAGE, results_folder
+from llmrec.discover import MethodFile
 from llmrec.errors import UserError
 from llmrec.provenance import machine_class
 from llmrec.records import Record, Status, read_record
@@ -15,6 +16,10 @@ from llmrec.suite import Planned, Suite, load_suite
 
 if TYPE_CHECKING:
     import polars as pl
+
+
+EXTERNAL = MethodFile("external", PACKAGE / "external.py", family="external", seeded=False)
+"""What stands for the method of answers that another program made (see `llmrec.scoring`)."""
 
 
 class SuiteRun(NamedTuple):
@@ -64,7 +69,35 @@ def read_suite(
     for planned in suite.runs(methods, datasets, seeds):
         record = find_record(planned, root)
         found.append(SuiteRun(planned, record, state(record, planned.file) == "fresh"))
-    return found
+    return found + [
+        run
+        for run in external_runs(suite, root)
+        if (not methods or run.planned.label in methods)
+        and (not datasets or run.planned.spec.dataset in datasets)
+        and (not seeds or run.planned.spec.seed in seeds)
+    ]
+
+
+def external_runs(suite: Suite, root: Path | None = None) -> list[SuiteRun]:
+    """Records of other programs' answers (`llmrec score`) to a suite's datasets under its protocol; of several files
+    scored under one name and seed the newest."""
+    newest: dict[tuple[str, str, int], Record] = {}
+    for path in sorted(((root or results_folder()) / "runs").glob("[!.]*/*/record.json")):
+        if b'"method": "external:' not in path.read_bytes():
+            continue
+        record = read_record(path.parent)
+        spec = record.spec
+        if spec.dataset in suite.datasets and spec.protocol == suite.protocol:
+            key = (spec.method, spec.dataset, spec.seed)
+            newest[key] = max(newest.get(key, record), record, key=lambda r: r.provenance.finished)
+    return [
+        SuiteRun(
+            Planned(record.spec.method.partition(":")[2], record.spec, EXTERNAL),
+            record,
+            state(record, EXTERNAL) == "fresh",
+        )
+        for record in newest.values()
+    ]
 
 
 def record_by_prefix(prefix: str, root: Path | None = None) -> tuple[Record, Path]:

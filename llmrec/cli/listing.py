@@ -122,7 +122,7 @@ def score(
 
     Example: `llmrec score quickstart my_run.csv --name my-model`, then `llmrec report quickstart`
     """
-    from llmrec.external import score_file
+    from llmrec.scoring import score_file
 
     record, folder = score_file(suite, file, name, dataset=dataset, seed=seed)
     shown = "  ".join(f"{metric} {record.metrics[metric]:.4f}" for metric in ("recall@10", "ndcg@10", "coverage@10"))
