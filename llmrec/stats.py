@@ -57,9 +57,10 @@ def bootstrap_interval(
     """Percentile bootstrap interval of the mean over users and seeds.
 
     A resample draws seeds with replacement and, independently, users with replacement, and takes the mean of the
-    chosen rows and columns: the two are crossed, every seed answers every user. Three seeds say little about the
-    spread over seeds, and drawing from so few understates it; the interval is then mostly about users. Percentile
-    bootstrap: Efron & Tibshirani, 1993, chapter 13; crossed levels: Owen, Annals of Applied Statistics 1(2), 2007.
+    chosen rows and columns: the two are crossed, every seed answers every user. Noise that belongs to one seed and one
+    user alone is counted on both levels, which errs on the wide side; the spread over three seeds is estimated from
+    so few that it errs on the narrow side (by a factor of 2/3 in variance). Percentile bootstrap: Efron & Tibshirani,
+    1993, chapter 13; crossed levels: Owen, Annals of Applied Statistics 1(2), 2007.
 
     Args:
         values: [seeds, users], or [users] for one seed.
