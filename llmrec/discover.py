@@ -34,7 +34,13 @@ class Parameter:
 
     @property
     def required(self) -> bool:
+        """Whether it has no default."""
         return not self.source
+
+    @property
+    def known(self) -> bool:
+        """Whether its default could be read without importing the file."""
+        return self.default is not UNKNOWN
 
 
 @dataclass(frozen=True)

@@ -130,11 +130,12 @@ def _absolute(node: ast.ImportFrom, path: Path) -> str:
 
 
 def _own_files(name: str) -> list[Path]:
-    """The files of a llmrec module and of the packages around it; none for other packages and neutral modules."""
+    """The file of a llmrec module; none for other packages and neutral modules. That importing ``llmrec.a.b`` runs the
+    package's ``__init__`` too changes no figure: it only exports."""
     parts = name.split(".")
     if parts[0] != "llmrec" or len(parts) == 1 or parts[1] in NEUTRAL:
         return []
-    return [file for end in range(2, len(parts) + 1) for file in _module_candidates(".".join(parts[:end]))]
+    return list(_module_candidates(name))
 
 
 def _module_candidates(name: str) -> Iterator[Path]:

@@ -31,7 +31,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from llmrec.content import content_root
-from llmrec.discover import UNKNOWN, MethodFile, Parameter, find_methods, method_file, split_name
+from llmrec.discover import MethodFile, Parameter, find_methods, method_file, split_name
 from llmrec.errors import UserError, nearest
 from llmrec.records import Protocol, RunSpec
 
@@ -54,38 +54,37 @@ class _Part(BaseModel):
 class Limits(_Part):
     """What a run may use before it is killed. A limit only kills; it never shapes a result."""
 
-    seconds: float = Field(3600, gt=0, description="seconds of wall-clock time")
-    memory_gib: float = Field(16, gt=0, description="GiB of resident memory, child processes included")
+    seconds: float = Field(default=3600, gt=0, description="seconds of wall-clock time")
+    memory_gib: float = Field(default=16, gt=0, description="GiB of resident memory, child processes included")
 
 
 class Track(_Part):
     """Where records are mirrored to."""
 
-    wandb: bool = Field(False, description="true or false")
-    project: str = Field("llmrec", description="a W&B project")
+    wandb: bool = Field(default=False, description="true or false")
 
 
 class Entry(_Part):
     """One row of the suite's table: a method with some parameters."""
 
     name: str = Field(description="a method's name, for example 'ease' or 'recbole:BPR'")
-    label: str = Field("", description="the name of the row; default: the method's name")
+    label: str = Field(default="", description="the name of the row; default: the method's name")
     params: dict[str, Any] = Field(default_factory=dict, description="a table of parameters")
 
 
 class _File(_Part):
-    title: str = Field("", description="a string")
+    title: str = Field(default="", description="a string")
     datasets: list[str] = Field(min_length=1, description="a list of dataset names")
     seeds: list[Annotated[int, Field(ge=0)]] = Field(
-        [0, 1, 2], min_length=1, description="a list of whole numbers from 0"
+        default=[0, 1, 2], min_length=1, description="a list of whole numbers from 0"
     )
-    threads: int = Field(1, ge=1, description="a whole number from 1, per run")
+    threads: int = Field(default=1, ge=1, description="a whole number from 1, per run")
     metrics: list[str] = Field(
-        ["recall@10", "ndcg@10", "coverage@10"], min_length=1, description="a list of metric names"
+        default=["recall@10", "ndcg@10", "coverage@10"], min_length=1, description="a list of metric names"
     )
     protocol: Protocol = Protocol()  # type: ignore[call-arg]
-    limits: Limits = Limits()  # type: ignore[call-arg]
-    track: Track = Track()  # type: ignore[call-arg]
+    limits: Limits = Limits()
+    track: Track = Track()
     methods: list[Entry] = Field(min_length=1, description="one [[methods]] table or more")
 
 
@@ -211,7 +210,7 @@ def check_params(name: str, params: dict[str, Any], file: MethodFile, where: str
             raise UserError(f"{where}: unknown parameter {key!r}.{nearest(key, known)}")
         parameter = file.params[key]
         value = _typed(value, parameter, f"{where}: parameter {key!r}")
-        if parameter.default is UNKNOWN or not _same(parameter.default, value):
+        if not parameter.known or not _same(parameter.default, value):
             different[key] = value
     missing = [k for k in file.params if k in known and file.params[k].required and k not in params]
     if missing:

@@ -1,0 +1,251 @@
+"""Commands that make runs and look at them: run, status, show, verify, reeval."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from llmrec.records import Record
+    from llmrec.staleness import State
+    from llmrec.suite import Planned, Suite
+
+SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="A suite's name (llmrec list suites) or a .toml file.")]
+RunId = Annotated[str, typer.Argument(metavar="RUN_ID", help="A run's id, or its first characters.")]
+Results = Annotated[
+    Path | None, typer.Option("--results", metavar="DIR", help="Results folder [default: $LLMREC_RESULTS or results/].")
+]
+Methods = Annotated[
+    Path | None, typer.Option("--methods", metavar="DIR", help="A folder with method files of your own.")
+]
+
+
+def run(
+    suite: SuiteName,
+    method: Annotated[list[str] | None, typer.Option("-m", "--method", help="Only this row; repeatable.")] = None,
+    dataset: Annotated[list[str] | None, typer.Option("-d", "--dataset", help="Only this dataset; repeatable.")] = None,
+    seeds: Annotated[str, typer.Option(help="Only these seeds, e.g. 0,1 [default: the suite's].")] = "",
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Runs at the same time. Timings are marked as shared if over 1.")
+    ] = 1,
+    retry: Annotated[bool, typer.Option("--retry", help="Do failed, oom and timeout runs again.")] = False,
+    stale: Annotated[bool, typer.Option("--stale", help="Do runs again whose code has changed since.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run, and run nothing.")] = False,
+    methods: Methods = None,
+    wandb: Annotated[bool, typer.Option("--wandb", help="Mirror to Weights & Biases.")] = False,
+    results: Results = None,
+) -> None:
+    """Do a suite's runs that are not done yet, each in its own process, and print the table.
+
+    Exit code 0: all are ok (or skipped for want of a package); 1: some failed; 2: a mistake in the input; 130: Ctrl-C.
+    """
+    from llmrec.progress import Mirror, Watcher, watcher
+    from llmrec.runner import Interrupted, Options, run_all
+    from llmrec.suite import load_suite
+
+    loaded = load_suite(suite, methods)
+    planned = loaded.runs(method or (), dataset or (), _numbers(seeds))
+    options = Options(
+        threads=loaded.threads, limits=loaded.limits, jobs=jobs, retry=retry, stale=stale, root=_root(results),
+        extra=methods,
+    )  # fmt: skip
+    states = _states(planned, options.root)
+    due = [options.due(state) for state in states]
+    _announce(loaded, planned, states, due)
+    if dry_run:
+        return
+    if any(due):
+        watchers: list[Watcher] = [watcher(sum(due))]
+        if wandb or loaded.track.wandb:
+            watchers.append(Mirror(loaded.name))
+        options = Options(**{**vars(options), "watchers": watchers})
+        try:
+            records = run_all(planned, options)
+        except Interrupted:
+            typer.echo("interrupted; the same command goes on from here", err=True)
+            raise typer.Exit(130) from None
+    else:
+        records = [_own_record(p, options.root) for p in planned]
+    _print_table(loaded, options.root, methods)
+    failed = [r for r in records if r is None or r.status in ("failed", "oom", "timeout")]
+    if failed:
+        _explain_failures(failed)
+        raise typer.Exit(1)
+
+
+def status(suite: SuiteName, methods: Methods = None, results: Results = None) -> None:
+    """Say of every run of a suite whether it is done, fresh, stale or failed, and why."""
+    from llmrec.suite import load_suite
+
+    loaded = load_suite(suite, methods)
+    planned = loaded.runs()
+    root = _root(results)
+    states = _states(planned, root)
+    rows = [("RUN", "DATASET", "METHOD", "SEED", "STATE", "NDCG@10", "")]
+    for one, state in zip(planned, states, strict=True):
+        record = _own_record(one, root)
+        figure = f"{record.metrics['ndcg@10']:.4f}" if record and "ndcg@10" in record.metrics else ""
+        word = str(record.status) if record and state in ("failed", "undone") else state
+        why = (record.error or "") if record else ""
+        rows.append((one.spec.run_id, one.spec.dataset, one.label, str(one.spec.seed), word, figure, why))
+    _columns(rows)
+    typer.echo(_count(states))
+
+
+def show(
+    run_id: RunId,
+    as_json: Annotated[bool, typer.Option("--json", help="The record as it is stored.")] = False,
+    results: Results = None,
+) -> None:
+    """Show one run: what was run, how it ended, its figures, its cost and where it was made."""
+    import json
+
+    from llmrec.results import record_by_prefix
+
+    record, folder = record_by_prefix(run_id, _root(results))
+    if as_json:
+        typer.echo((folder / "record.json").read_text("utf-8"), nl=False)
+        return
+    described = record.model_dump(mode="json")
+    described["folder"] = str(folder)
+    if (folder / "verify.json").exists():
+        described["verified"] = json.loads((folder / "verify.json").read_text("utf-8"))
+    _outline({key: value for key, value in described.items() if value not in (None, "", {}, [])})
+
+
+def verify(run_id: RunId, methods: Methods = None, results: Results = None) -> None:
+    """Do a run again in a fresh process, compare answers and metrics, and write the verdict beside its record."""
+    from llmrec.recheck import verify as check
+    from llmrec.results import record_by_prefix
+    from llmrec.suite import Limits
+
+    record, folder = record_by_prefix(run_id, _root(results))
+    result = check(record, folder, limits=Limits(), extra=methods)
+    typer.echo(f"{record.run_id}  {record.spec.method}  seed {record.spec.seed}: {result.determinism}")
+    for name, gap in sorted(result.differences.items(), key=lambda pair: -pair[1])[:5]:
+        typer.echo(f"  {name} differs by {gap:.3g}")
+    if result.seed_free is False:
+        typer.echo("  seeded = False is wrong: another seed gives other answers")
+    if result.determinism == "none":
+        raise typer.Exit(1)
+
+
+def reeval(suite: SuiteName, methods: Methods = None, results: Results = None) -> None:
+    """Measure the stored answers of a suite's runs again, after a change to the evaluation."""
+    from llmrec.recheck import reevaluate
+    from llmrec.suite import load_suite
+
+    done = reevaluate(load_suite(suite, methods), _root(results))
+    for one in done:
+        name = f"{one.before.run_id}  {one.before.spec.method}  seed {one.before.spec.seed}"
+        if one.after is None:
+            typer.echo(f"{name}: not measured: {one.reason}", err=True)
+        elif one.after.metrics != one.before.metrics:
+            old, new = one.before.metrics.get("ndcg@10", 0.0), one.after.metrics.get("ndcg@10", 0.0)
+            typer.echo(f"{name}: figures changed, ndcg@10 {old:.4f} -> {new:.4f}")
+    changed = sum(one.after is not None and one.after.metrics != one.before.metrics for one in done)
+    typer.echo(f"{len(done)} runs measured again, {changed} with other figures")
+    if any(one.after is None for one in done):
+        raise typer.Exit(1)
+
+
+def _root(results: Path | None) -> Path:
+    from llmrec.content import results_folder
+
+    return (results or results_folder()).resolve()
+
+
+def _numbers(text: str) -> list[int]:
+    """Seeds from "0,1,2"."""
+    from llmrec.errors import UserError
+
+    try:
+        numbers = [int(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        raise UserError(f"--seeds {text}: expected whole numbers with commas between, for example 0,1,2.") from None
+    if any(number < 0 for number in numbers):
+        raise UserError(f"--seeds {text}: seeds start at 0.")
+    return numbers
+
+
+def _own_record(planned: Planned, root: Path) -> Record | None:
+    from llmrec.results import find_record
+
+    return find_record(planned, root, elsewhere=False)
+
+
+def _states(planned: list[Planned], root: Path) -> list[State]:
+    from llmrec.staleness import state
+
+    return [state(_own_record(one, root), one.file) for one in planned]
+
+
+def _announce(suite: Suite, planned: list[Planned], states: list[State], due: list[bool]) -> None:
+    """What is due and what is not, and why not."""
+    typer.echo(f"{suite.title}: {len(planned)} runs, {sum(due)} to do ({_count(states)})", err=True)
+    left = {state for state, todo in zip(states, due, strict=True) if not todo}
+    if left & {"stale", "stale evaluation"}:
+        typer.echo(
+            "stale: the code has changed since; --stale runs them again, reeval measures answers again", err=True
+        )
+    if "failed" in left:
+        typer.echo("failed: --retry runs them again", err=True)
+    for one, todo in zip(planned, due, strict=True):
+        if todo:
+            typer.echo(f"  {one.spec.run_id}  {one.spec.dataset}  {one.label}  seed {one.spec.seed}", err=True)
+
+
+def _count(states: list[State]) -> str:
+    return ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
+
+
+def _print_table(suite: Suite, root: Path, methods: Path | None) -> None:
+    """Means over seeds of the suite's metrics, a row a method. The report adds intervals, tests and cost."""
+    import polars as pl
+
+    from llmrec.results import load_results
+
+    found = load_results(suite, root=root)
+    means = (
+        found.filter(pl.col("slice") == "all", pl.col("metric").is_in(suite.metrics))
+        .group_by("dataset", "label", "metric", maintain_order=True)
+        .agg(pl.col("value").mean(), pl.len().alias("runs"))
+    )
+    cells = {(dataset, label, metric): value for dataset, label, metric, value, _ in means.iter_rows()}
+    rows = [("DATASET", "METHOD", *suite.metrics)]
+    for dataset in suite.datasets:
+        for entry in suite.entries:
+            figures = [cells.get((dataset, entry.label, metric)) for metric in suite.metrics]
+            rows.append((dataset, entry.label, *("—" if f is None else f"{f:.4f}" for f in figures)))
+    _columns(rows)
+    typer.echo(f"llmrec report {suite.name}: intervals, significance, cost, plots", err=True)
+
+
+def _explain_failures(failed: list[Record | None]) -> None:
+    for record in failed:
+        if record is not None:
+            name = f"{record.run_id}  {record.spec.dataset}  {record.spec.method}  seed {record.spec.seed}"
+            typer.echo(f"{record.status}: {name}: {record.error}", err=True)
+    typer.echo("llmrec show RUN_ID prints the end of a run's log; --retry runs failed ones again", err=True)
+
+
+def _columns(rows: Sequence[tuple[str, ...]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _outline(value: dict[str, Any], indent: int = 0) -> None:
+    """Nested tables as indented lines."""
+    for key, inner in value.items():
+        if isinstance(inner, dict):
+            typer.echo(f"{' ' * indent}{key}")
+            _outline(inner, indent + 2)
+        elif isinstance(inner, str) and "\n" in inner:
+            typer.echo(f"{' ' * indent}{key}\n" + "\n".join(" " * (indent + 2) + line for line in inner.splitlines()))
+        else:
+            shown = f"{inner:.6g}" if isinstance(inner, float) else inner
+            typer.echo(f"{' ' * indent}{key}: {shown}")

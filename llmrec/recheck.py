@@ -1,0 +1,191 @@
+"""Looking again at what is there: `verify` does a run once more and compares; `reeval` measures stored answers anew."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from llmrec.child import Child, Ending
+from llmrec.discover import MethodFile, find_methods, method_file
+from llmrec.errors import UserError
+from llmrec.provenance import device, machine_class, provenance
+from llmrec.publish import disk_errors, publish, staging_folder
+from llmrec.records import Record, RunSpec, Status, read_record, write_record
+from llmrec.results import read_suite
+from llmrec.staleness import code_fingerprint, evaluation_fingerprint
+from llmrec.suite import Limits, Suite
+from llmrec.worker import Job
+
+TOLERANCE = 1e-4
+"""How far a metric (most lie between 0 and 1) may move, absolutely or relatively, to count as the same figure."""
+
+Verdict = Literal["bitwise", "tolerance", "none"]
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What came of running something again."""
+
+    determinism: Verdict
+    differences: dict[str, float]  # metric -> by how much it differs, where it does
+    seed_free: bool | None  # of a method without random streams: does another seed give the same answers?
+    when: str
+    answers: str  # fingerprint of the answers that were checked
+    commit: str
+
+
+def verify(record: Record, folder: Path, *, limits: Limits, extra: Path | None = None) -> Verification:
+    """Do a run again in a fresh process, compare ranks, lists, scores and metrics, and write ``verify.json`` beside the
+    record. "bitwise": all equal; "tolerance": every metric within `TOLERANCE`; "none": neither.
+
+    For a method that says ``seeded = False`` it is also run with another seed, which must change nothing; where it
+    does, the verdict is "none".
+
+    Raises:
+        UserError: the record is not ok, was made by other code or on another class of machines, or the rerun fails.
+    """
+    file = method_file(record.spec.method, find_methods(extra))
+    if record.status != Status.OK:
+        raise UserError(f"run {record.run_id} is {record.status}: there is nothing to verify.")
+    if (here := machine_class(file)) != record.machine_class:
+        raise UserError(f"run {record.run_id} was made on {record.machine_class}; this is {here}. Verify it there.")
+    if code_fingerprint(file, record.spec.dataset) != record.fingerprints.get("code"):
+        raise UserError(f"run {record.run_id} is stale: the code has changed since. Run its suite with --stale first.")
+    again = _rerun(record.spec, record, file, limits, extra)
+    seed_free = None
+    verdict, differences = _compare(record, again)
+    if not file.seeded:
+        other = _rerun(record.spec.model_copy(update={"seed": 1}), record, file, limits, extra)
+        seed_free = _same_answers(again, other)
+        verdict = verdict if seed_free else "none"
+    result = Verification(
+        determinism=verdict,
+        differences=differences,
+        seed_free=seed_free,
+        when=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        answers=record.fingerprints["answers"],
+        commit=provenance().commit,
+    )
+    with disk_errors(folder):
+        (folder / "verify.json").write_text(json.dumps(vars(result), indent=1) + "\n", "utf-8")
+    return result
+
+
+def _rerun(spec: RunSpec, record: Record, file: MethodFile, limits: Limits, extra: Path | None) -> Record:
+    """The record of a fresh run of ``spec`` in a temporary place, with the threads of ``record``."""
+    with tempfile.TemporaryDirectory(prefix="llmrec-verify-") as temporary:
+        threads = record.provenance.threads
+        job = Job(
+            spec=spec.model_dump(mode="json"),
+            machine_class=record.machine_class,
+            device=device(file),
+            threads=threads,
+            code=record.fingerprints["code"],
+            evaluation=evaluation_fingerprint(),
+            checkpoints=str(Path(temporary) / "checkpoints"),
+            methods=str(extra.resolve()) if extra else "",
+            alone=True,
+            provenance=provenance(threads).model_dump(mode="json"),
+        )
+        child = Child.start(job, Path(temporary) / "run", limits, gpu="0" if job.device == "cuda" else "")
+        try:
+            while (ending := child.poll()) is None:
+                time.sleep(0.05)
+        finally:
+            child.stop(Ending(Status.INTERRUPTED), at_once=True)
+            child.process.wait()
+        if ending.status != Status.OK:
+            raise UserError(f"the rerun of {record.run_id} is {ending.status}: {ending.error}\n{child.log_tail()}")
+        return read_record(child.staging)
+
+
+def _compare(first: Record, second: Record) -> tuple[Verdict, dict[str, float]]:
+    names = sorted(first.metrics.keys() | second.metrics.keys())
+    pairs = {name: (first.metrics.get(name), second.metrics.get(name)) for name in names}
+    differences = {
+        name: abs(a - b) if a is not None and b is not None else float("inf")
+        for name, (a, b) in pairs.items()
+        if a != b
+    }
+    if not differences and _same_answers(first, second):
+        return "bitwise", {}
+    close = all(gap <= TOLERANCE * max(1.0, abs(first.metrics.get(name, 0.0))) for name, gap in differences.items())
+    return "tolerance" if close else "none", differences
+
+
+def _same_answers(first: Record, second: Record) -> bool:
+    return all(first.fingerprints[key] == second.fingerprints[key] for key in ("answers", "scores"))
+
+
+@dataclass(frozen=True)
+class Reevaluated:
+    """A record before and after its answers were measured again; ``reason`` says why there is no ``after``."""
+
+    before: Record
+    after: Record | None
+    reason: str = ""
+
+
+def reevaluate(suite: Suite, root: Path) -> list[Reevaluated]:
+    """Measure the stored answers of a suite's ok records anew, and put the figures in place of the old ones. Everything
+    else in the records (provenance, cost, seeds) stays."""
+    done = []
+    splits: dict[str, Any] = {}
+    for planned, record, _ in read_suite(suite, root=root):
+        if record is None or record.status != Status.OK:
+            continue
+        folder = root / "runs" / record.run_id / record.machine_class
+        if planned.spec.dataset not in splits:
+            splits[planned.spec.dataset] = _split(planned.spec)
+        try:
+            done.append(Reevaluated(record, _measure_again(record, folder, root, *splits[planned.spec.dataset])))
+        except UserError as error:
+            done.append(Reevaluated(record, None, str(error)))
+    return done
+
+
+def _split(spec: RunSpec) -> tuple[Any, ...]:
+    """The split, the items and their embeddings if they are cached."""
+    from llmrec.data import load
+    from llmrec.prepare import can_embed
+    from llmrec.split import make_split
+
+    split, items = make_split(load(spec.dataset), spec.protocol)
+    embeddings = None
+    if can_embed(items):
+        from llmrec.encode import cached_embeddings
+
+        embeddings = cached_embeddings(items.texts)
+    return split, items, embeddings
+
+
+def _measure_again(record: Record, folder: Path, root: Path, split: Any, items: Any, embeddings: Any) -> Record:
+    from llmrec.evaluate import measure
+    from llmrec.stored import read_answers
+
+    rates = {name: value for name, value in record.metrics.items() if name.endswith("_rate")}
+    validation = {name: value for name, value in record.metrics.items() if name.startswith("valid/")}
+    measures = measure(read_answers(folder, split, rates), split, items, embeddings)
+    after = record.model_copy(
+        update={
+            "metrics": {**validation, **measures.metrics},
+            "slices": measures.slices,
+            "counts": measures.counts,
+            "fingerprints": {**record.fingerprints, "evaluation": evaluation_fingerprint()},
+        }
+    )
+    if after == record:
+        return record
+    with disk_errors(root):
+        staging = staging_folder(root, record.run_id, record.machine_class)
+        shutil.copytree(folder, staging)
+        measures.users.write_parquet(staging / "users.parquet")
+        write_record(after, staging)
+        publish(staging, folder)
+    return after

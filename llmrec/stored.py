@@ -1,0 +1,106 @@
+"""A run's answers as files, in the card's canonical item ids: what reeval, verify and significance tests read.
+
+ranks.parquet     user int32, item int32, rank int32: one row a relevant item, in the order of the split's targets
+answers.parquet   user int32, item int32 (-1: none), score: the lists, best first, all of one length
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from llmrec.errors import UserError
+from llmrec.types import NO_ITEM, Int32, Split, TopK
+
+if TYPE_CHECKING:
+    from llmrec.evaluate import Answers
+
+
+def write_answers(answers: Answers, split: Split, folder: Path) -> dict[str, str]:
+    """Write ranks and lists; return the fingerprints of what was answered ("answers") and of the scores ("scores")."""
+    targets = answers.targets
+    ranks = pl.DataFrame(
+        {
+            "user": np.repeat(targets.users, targets.counts),
+            "item": split.canonical[targets.items],
+            "rank": answers.ranks,
+        }
+    )
+    ranks.write_parquet(folder / "ranks.parquet")
+    assert answers.topk is not None
+    lists = answers.topk
+    table = pl.DataFrame(
+        {
+            "user": np.repeat(lists.users, lists.items.shape[1]),
+            "item": _canonical(lists.items, split).reshape(-1),
+            "score": lists.scores.reshape(-1),
+        }
+    )
+    table.write_parquet(folder / "answers.parquet")
+    return answer_hashes(ranks, table)
+
+
+def answer_hashes(ranks: pl.DataFrame, lists: pl.DataFrame) -> dict[str, str]:
+    """Fingerprints of answers in canonical ids: equal exactly where every rank and list (every score) is equal."""
+    columns = {
+        "answers": [ranks["user"], ranks["item"], ranks["rank"], lists["user"], lists["item"]],
+        "scores": [lists["score"]],
+    }
+    return {name: _digest([c.to_numpy() for c in some]) for name, some in columns.items()}
+
+
+def read_tables(folder: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The tables of ranks and lists of a run's folder.
+
+    Raises:
+        UserError: one is missing or cannot be read.
+    """
+    found = []
+    for name in ("ranks.parquet", "answers.parquet"):
+        path = folder / name
+        if not path.exists():
+            raise UserError(
+                f"{path}: not here (answers are not committed). Run the suite with --stale to make it again."
+            )
+        try:
+            found.append(pl.read_parquet(path))
+        except (pl.exceptions.PolarsError, OSError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"{path}: cannot be read ({reason}). Delete {folder} and run the suite again.") from None
+    return found[0], found[1]
+
+
+def read_answers(folder: Path, split: Split, rates: dict[str, float]) -> Answers:
+    """The stored answers of a run in the split's ids.
+
+    Raises:
+        UserError: the files are missing or corrupt, or belong to another split.
+    """
+    from llmrec.evaluate import Answers
+
+    ranks, lists = read_tables(folder)
+    targets = split.targets("test")
+    same = len(ranks) == len(targets.items) and np.array_equal(ranks["item"], split.canonical[targets.items])
+    if not same or not np.array_equal(ranks["user"], np.repeat(targets.users, targets.counts)):
+        raise UserError(f"{folder}: its answers belong to another split. Run the suite with --stale.")
+    own = np.full(split.n_items + 1, NO_ITEM, np.int32)  # the last place answers for NO_ITEM
+    own[split.canonical] = np.arange(split.n_items, dtype=np.int32)
+    shape = (len(targets), -1)
+    items, scores = own[lists["item"].to_numpy()].reshape(shape), lists["score"].to_numpy().reshape(shape)
+    return Answers(targets, ranks["rank"].to_numpy(), TopK(targets.users, items, scores), rates)
+
+
+def _canonical(items: Int32, split: Split) -> Int32:
+    return np.where(items == NO_ITEM, NO_ITEM, split.canonical[items]).astype(np.int32)
+
+
+def _digest(arrays: list[np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype}/{len(array)}/".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,292 @@
+"""Does one run in its own process: ``python -P -m llmrec.worker JOB.json STAGING_FOLDER``.
+
+    data -> split -> warm-up (untimed) -> fit -> answer -> measure -> files in the staging folder, fsynced
+
+The runner starts it with thread counts, hash seed and determinism environment set, watches it, and renames the staging
+folder into place: a run is there whole or not at all. Progress goes to ``events.jsonl`` in the staging folder; what the
+method prints goes to ``log.txt``; an error leaves ``error.json``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import errno
+import json
+import os
+import resource
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmrec.records import Cost, Provenance, Record, RunSpec, Status, write_record
+
+if TYPE_CHECKING:
+    from llmrec.context import Context
+    from llmrec.curve import Curve
+    from llmrec.types import Floats, Items, Split
+
+LIST_LENGTH = 20
+"""Items in a stored recommendation list."""
+
+DISK_TROUBLE = 74
+"""Exit code that says: the disk is full or cannot be written."""
+
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+Emit = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a worker is told."""
+
+    spec: dict[str, Any]
+    machine_class: str
+    device: str
+    threads: int
+    code: str  # fingerprints of the source, see llmrec.staleness
+    evaluation: str
+    checkpoints: str  # folder that outlives the process
+    methods: str  # folder of the user's own methods; "" for none
+    alone: bool  # nothing is run beside it
+    provenance: dict[str, Any]
+
+    def write(self, path: Path) -> None:
+        """Write it where ``main`` will read it."""
+        path.write_text(json.dumps(asdict(self)), "utf-8")
+
+
+class Stopped(BaseException):
+    """The runner asked for the end, or is gone."""
+
+
+def main() -> int:
+    """Entry point; the exit code is 0 only if the staging folder holds a whole run."""
+    job = Job(**json.loads(Path(sys.argv[1]).read_text("utf-8")))
+    staging = Path(sys.argv[2])
+    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the runner's
+    _end_with_parent()
+    try:
+        with (staging / "events.jsonl").open("a", encoding="utf-8") as events:
+            record = do(job, staging, _emitter(events))
+        write_record(record, staging)
+        _sync(staging)
+    except Stopped:
+        return 130
+    except BaseException as error:
+        return _fail(error, staging)
+    return 0
+
+
+def do(job: Job, staging: Path, emit: Emit) -> Record:
+    """The life of one run: everything but the record lies in ``staging`` afterwards."""
+    from llmrec.context import Context
+    from llmrec.curve import Curve
+    from llmrec.data import load
+    from llmrec.discover import arguments, find_methods, load_method, method_file
+    from llmrec.evaluate import answer, measure, validate
+    from llmrec.fitting import fit
+    from llmrec.method import count_parameters, parameters
+    from llmrec.split import make_split
+    from llmrec.stored import write_answers
+    from llmrec.warm import warm_up
+
+    began, started = time.monotonic(), _now()
+    spec = RunSpec.model_validate(job.spec)
+    emit({"stage": "data"})
+    dataset = load(spec.dataset)
+    emit({"stage": "split"})
+    split, items = make_split(dataset, spec.protocol)
+    emit({"stage": "warm-up"})
+    extra = Path(job.methods) if job.methods else None
+    file = method_file(spec.method, find_methods(extra))
+    warm_up(file, job.device, job.threads)
+    cls, given = load_method(spec.method, extra), arguments(spec.method, spec.params)
+
+    curve = Curve(Path(job.checkpoints))
+
+    def note(event: dict[str, Any]) -> None:
+        curve.add(event)
+        emit(event)
+
+    ctx = Context(seed=spec.seed, items=items, device=job.device, folder=Path(job.checkpoints), emit=note)
+    cost: dict[str, Any] = {}
+    emit({"stage": "fit"})
+    curve.start()
+    with _clock(cost, "fit"):
+        method = fit(lambda: cls(**given), split, ctx, validate, early_stops=file.early_stops)
+    cost["fit_seconds"] += curve.earlier_seconds
+    cost["fit_cpu_seconds"] += curve.earlier_cpu_seconds
+    emit({"stage": "answer"})
+    with _clock(cost, "answer"):
+        answers = answer(method, split, "test", k=LIST_LENGTH)
+    emit({"stage": "measure"})
+    measures = measure(answers, split, items, _diversity_embeddings(items, ctx))
+    validation = _validation(split, method, curve, validate)
+    measures.users.write_parquet(staging / "users.parquet")
+    hashes = write_answers(answers, split, staging)
+    curve.write(staging / "curve.jsonl")
+    return Record(
+        run_id=spec.run_id,
+        machine_class=job.machine_class,
+        spec=spec,
+        params={**_plain(parameters(cls)), **given},
+        family=file.family,
+        status=Status.OK,
+        metrics={**measures.metrics, **validation},
+        slices=measures.slices,
+        counts=measures.counts,
+        fingerprints={
+            "data": dataset.fingerprint, "split": split.fingerprint, "code": job.code, "evaluation": job.evaluation,
+            **hashes,
+        },
+        seeds=ctx.used_axes,
+        provenance=Provenance(**{**job.provenance, "models": ctx.models, "started": started, "finished": _now()}),
+        cost=Cost(
+            **cost,
+            answers_per_second=len(answers.targets) / max(cost["answer_seconds"], 1e-9),
+            total_seconds=time.monotonic() - began + curve.earlier_seconds,
+            total_cpu_seconds=_cpu_seconds() + curve.earlier_cpu_seconds,
+            peak_rss_bytes=_peak_memory(),
+            peak_gpu_bytes=_peak_gpu_memory(job.device),
+            parameters=count_parameters(method),
+            epochs=ctx.chosen_epochs,
+            alone=job.alone,
+        ),
+    )  # fmt: skip
+
+
+def explain(error: BaseException) -> tuple[Status, str]:
+    """The status and the one-line reason that an error gives a run."""
+    from llmrec.errors import UserError
+
+    text = " ".join(str(error).split())
+    name = type(error).__name__
+    if isinstance(error, MemoryError) or name == "OutOfMemoryError" or "can't allocate memory" in text:
+        return Status.OOM, f"out of memory: {text or name}"
+    if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("llmrec"):
+        return Status.SKIPPED, f"needs the package {error.name!r}: {text}"
+    return Status.FAILED, text if isinstance(error, UserError) else f"{name}: {text}"
+
+
+def _validation(split: Split, method: Any, curve: Curve, validate: Any) -> dict[str, float]:
+    """ "valid/ndcg@10": what baselines are chosen by. The best epoch's where training stopped on it; none for a method
+    that was fitted on the validation part."""
+    from llmrec.curve import WATCHED
+
+    if (best := curve.best()) is not None:
+        return {f"valid/{WATCHED}": best}
+    if split.fit_data != "train":
+        return {}
+    return {f"valid/{WATCHED}": validate(method, split)[WATCHED]}
+
+
+def _fail(error: BaseException, staging: Path) -> int:
+    """Leave the reason in the log and in ``error.json``, as far as the disk takes it; the exit code."""
+    status, message = explain(error)
+    with contextlib.suppress(OSError):
+        traceback.print_exception(error)
+        (staging / "error.json").write_text(json.dumps({"status": status, "error": message}), "utf-8")
+    return DISK_TROUBLE if isinstance(error, OSError) and error.errno in FULL_DISK else 1
+
+
+def _diversity_embeddings(items: Items, ctx: Context) -> Floats | None:
+    """Text embeddings of the items for measuring how alike a list's items are, if preparation has put them into the
+    cache; never computed here, so that a run that needs no torch does not import it."""
+    from llmrec.prepare import can_embed
+
+    if not can_embed(items):
+        return None
+    from llmrec.encode import DEFAULT, cached_embeddings, find_encoder
+
+    vectors = cached_embeddings(items.texts)
+    if vectors is not None:
+        ctx.models.setdefault(DEFAULT, find_encoder(DEFAULT).revision)
+    return vectors
+
+
+@contextlib.contextmanager
+def _clock(cost: dict[str, Any], stage: str) -> Iterator[None]:
+    """Put a stage's wall-clock and CPU seconds (threads and child processes included) into ``cost``."""
+    wall, cpu = time.monotonic(), _cpu_seconds()
+    yield
+    cost[f"{stage}_seconds"] = time.monotonic() - wall
+    cost[f"{stage}_cpu_seconds"] = _cpu_seconds() - cpu
+
+
+def _cpu_seconds() -> float:
+    usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(u.ru_utime + u.ru_stime for u in usage)
+
+
+def _peak_memory() -> int:
+    """Peak resident bytes. Linux's ru_maxrss starts with what the runner had when it forked; /proc does not."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        for line in status.read_text("utf-8").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _peak_gpu_memory(device: str) -> int:
+    if device == "cpu":
+        return 0
+    import torch
+
+    return int(torch.cuda.max_memory_allocated())
+
+
+def _plain(params: dict[str, Any]) -> dict[str, Any]:
+    """Parameters as JSON holds them; what JSON has no word for is written out."""
+    return dict(json.loads(json.dumps(params, default=repr)))
+
+
+def _emitter(events: Any) -> Emit:
+    parent = os.getppid()
+
+    def emit(event: dict[str, Any]) -> None:
+        if os.getppid() != parent:
+            raise Stopped
+        events.write(json.dumps(event) + "\n")
+        events.flush()
+
+    return emit
+
+
+def _end_with_parent() -> None:
+    """Die when the runner is killed (Linux): an orphan would train on beside its successor, on the same checkpoints."""
+    if sys.platform == "linux":
+        import ctypes
+
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
+def _stop(signum: int, frame: object) -> None:
+    raise Stopped
+
+
+def _sync(folder: Path) -> None:
+    """Force the folder's files and names to disk."""
+    for path in [*folder.iterdir(), folder]:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
