@@ -19,6 +19,9 @@ from llmrec.content import PACKAGE
 NEUTRAL = frozenset({"__init__", "errors", "records", "content"})
 """Modules of llmrec's top level that cannot change a figure: exports, messages, file layout, places on disk."""
 
+LENT = "llmrec.context"
+"""What a method is handed. That it can embed texts when asked to does not mean that every method needs transformers."""
+
 
 def closure(roots: Iterable[Path]) -> set[Path]:
     """The files themselves and every llmrec file that they import, imports inside functions included."""
@@ -45,7 +48,7 @@ def packages(method: Path) -> set[str]:
         seen.add(path)
         for name in _imports(path, typing=False):
             if name.split(".")[0] == "llmrec":
-                waiting += _own_files(name)
+                waiting += [] if name.startswith(LENT) else _own_files(name)
             else:
                 outside.add(name)
     return outside
