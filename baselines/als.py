@@ -5,6 +5,8 @@
 with p = 1 and c = alpha where the user had the item, p = 0 and c = 1 elsewhere. A user is answered from the history at
 hand, by solving for x_u with the items fixed: so what came after the fit (the validation item) counts at test time.
 
+The defaults did best on the validation items of ml-100k (leave-one-out).
+
 Source: Hu, Koren and Volinsky, Collaborative Filtering for Implicit Feedback Datasets, ICDM 2008.
 """
 
@@ -31,7 +33,7 @@ class Als:
     requires: ClassVar[tuple[str, ...]] = ("implicit",)
 
     factors: int = tune(64, choices=(16, 32, 64, 128, 256))
-    regularization: float = tune(1.0, low=0.001, high=100.0, log=True)
+    regularization: float = tune(10.0, low=0.001, high=100.0, log=True)
     alpha: float = tune(5.0, low=1.0, high=100.0, log=True)  # weight of what the user had, against 1 for all else
     iterations: int = tune(15, low=5, high=50)
 

@@ -26,7 +26,7 @@ class Ease:
     family: ClassVar[str] = "collaborative"
     seeded: ClassVar[bool] = False
 
-    l2: float = tune(500.0, low=1.0, high=5000.0, log=True)
+    l2: float = tune(100.0, low=1.0, high=5000.0, log=True)  # the default did best on ml-100k's validation items
     precision: Literal["float32", "float64"] = "float64"  # of the inverse; float32 takes half the time and memory
 
     def fit(self, split: Split, ctx: Context) -> None:

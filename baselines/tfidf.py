@@ -1,9 +1,10 @@
 """TF-IDF: items whose text is like the texts of what the user had. No other user is looked at.
 
-    v_i         = TF-IDF vector of item i's text (words and pairs of words, sublinear counts), unit length
+    v_i         = TF-IDF vector of item i's text (words, or words and pairs of words; sublinear counts), unit length
     score(u, i) = v_i . sum over k >= 0 of decay^k * v_h(u, k), divided by the sum of the weights
 
-where h(u, k) is the user's k-th last item: the mean cosine to the history, the newer the more it counts.
+where h(u, k) is the user's k-th last item: the mean cosine to the history, the newer the more it counts. The defaults did best on the
+validation items of ml-100k (leave-one-out).
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ class Tfidf:
     seeded: ClassVar[bool] = False
     needs_text: ClassVar[bool] = True
 
-    decay: float = tune(0.9, low=0.5, high=1.0)  # how much each step back into the history counts less
-    pairs: bool = tune(True, choices=(False, True))  # pairs of neighbouring words count too
+    decay: float = tune(0.7, low=0.5, high=1.0)  # how much each step back into the history counts less
+    pairs: bool = tune(False, choices=(False, True))  # pairs of neighbouring words count too
 
     def fit(self, split: Split, ctx: Context) -> None:
         from sklearn.feature_extraction.text import TfidfVectorizer
