@@ -5,6 +5,7 @@ The idea is TIGER's (Rajput et al. 2023); the model is decoder-only and the ids 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from llmrec.errors import UserError
+from llmrec.errors import UserError, nearest
 from llmrec.gpt.beam import beam_search, score_all
 from llmrec.gpt.model import GPT, Shape
 from llmrec.gpt.quantise import START, ItemIds, semantic_ids
@@ -29,6 +30,13 @@ if TYPE_CHECKING:
 
 USERS_AT_ONCE = 64  # of equal history length, as far as possible; bounds the memory of a search
 SIGNALS = ("text", "text+collaborative", "collaborative", "random")
+RESOLVE = ("nearest", "level")
+SEARCHES = ("beam", "exact")
+
+
+def schedule(done: float, epochs: int) -> float:
+    """The learning rate's factor after ``done`` epochs: a linear rise over the first, then half a cosine down to 0."""
+    return min(done + 0.02, 1.0) * 0.5 * (1.0 + math.cos(math.pi * min(done / epochs, 1.0)))
 
 
 @dataclass
@@ -67,6 +75,7 @@ class GptSemanticId:
     beams: int = 50
 
     def fit(self, split: Split, ctx: Context) -> None:
+        self._check()
         self._ids(split, ctx)
         histories = split.fit.histories
         torch.manual_seed(ctx.seed_for("initialisation"))
@@ -82,7 +91,10 @@ class GptSemanticId:
 
         def run_epoch(epoch: int) -> float:
             total, targets = 0.0, 0
-            for rows in self._batches(histories, ctx.rng("order", epoch)):
+            batches = list(self._batches(histories, ctx.rng("order", epoch)))
+            for i, rows in enumerate(batches):
+                for group in optimizer.param_groups:
+                    group["lr"] = self.learning_rate * schedule(epoch + i / len(batches), self.epochs)
                 tokens = self._tokens(histories, *rows)
                 wanted = tokens[:, 1:].masked_fill(self._behind(rows[1], tokens), -100)
                 hidden = self.model(tokens[:, :-1])
@@ -102,11 +114,18 @@ class GptSemanticId:
             epochs=self.epochs, patience=self.patience, validate_every=self.validate_every,
         )  # fmt: skip
 
+    def _check(self) -> None:
+        choices = {"signal": SIGNALS, "resolve": RESOLVE, "search": SEARCHES}
+        for name, known in choices.items():
+            if (given := getattr(self, name)) not in known:
+                hint = nearest(str(given), known)
+                raise UserError(f"gpt-semantic-id: {name} = {given!r}, expected one of {', '.join(known)}.{hint}")
+        if self.width % self.heads:
+            raise UserError(f"gpt-semantic-id: width = {self.width} is no multiple of heads = {self.heads}.")
+
     def _ids(self, split: Split, ctx: Context) -> None:
         """Make every item's id and the catalogue's trie."""
         parts: list[Floats] = []
-        if self.signal not in SIGNALS:
-            raise UserError(f"gpt-semantic-id: signal = {self.signal!r}, expected one of {', '.join(SIGNALS)}.")
         if "text" in self.signal:
             parts.append(ctx.item_embeddings(self.encoder))
         if "collaborative" in self.signal:
@@ -149,7 +168,7 @@ class GptSemanticId:
             yield starts[edges[i] : edges[i + 1]], lengths[edges[i] : edges[i + 1]]
 
     def _tokens(self, histories: Histories, starts: Int64, lengths: Int64) -> torch.Tensor:
-        """The start token and the ids of ``lengths`` items from the events ``starts`` on, padded behind: [rows, tokens]."""
+        """The start token and the ids of ``lengths`` items from events ``starts`` on, padded behind: [rows, tokens]."""
         longest = int(lengths.max(initial=0))
         events = starts[:, None] + np.minimum(np.arange(longest), np.maximum(lengths[:, None] - 1, 0))
         items = torch.from_numpy(histories.items[np.minimum(events, len(histories.items) - 1)].astype(np.int64))
