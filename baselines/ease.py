@@ -44,6 +44,7 @@ class Ease:
         if failed:
             raise ValueError(f"l2 = {self.l2} is too small to invert the Gram matrix in {self.precision}")
         gram += np.tril(gram, -1).T
+        gram = gram.T  # symmetric: the same numbers, now in rows, as sparse products want them
         gram /= -np.diag(gram).copy()  # by columns
         self.weights = gram  # [n_items, n_items]
         self.weights[np.diag_indices_from(self.weights)] = 0.0

@@ -3,8 +3,8 @@
     v_i         = TF-IDF vector of item i's text (words, or words and pairs of words; sublinear counts), unit length
     score(u, i) = v_i . sum over k >= 0 of decay^k * v_h(u, k), divided by the sum of the weights
 
-where h(u, k) is the user's k-th last item: the mean cosine to the history, the newer the more it counts. The defaults did best on the
-validation items of ml-100k (leave-one-out).
+where h(u, k) is the user's k-th last item: the mean cosine to the history, the newer the more it counts. The
+defaults did best on the validation items of ml-100k (leave-one-out).
 """
 
 from __future__ import annotations

