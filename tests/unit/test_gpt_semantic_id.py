@@ -67,7 +67,7 @@ def test_a_deterministic_chain_is_learnt_completely(learnt):
 
 def test_batch_size_does_not_change_the_answer(learnt):
     method, split = learnt
-    whole = [method.generate(users, 10, True) for users, _ in split.batches("test", 1000)][0]
+    whole = next(method.generate(users, 10, True) for users, _ in split.batches("test", 1000))
     parts = [method.generate(users, 10, True) for users, _ in split.batches("test", 7)]
     np.testing.assert_allclose(np.concatenate([p.scores for p in parts]), whole.scores, rtol=1e-5, atol=1e-5)
     assert (np.concatenate([p.items for p in parts]) == whole.items).mean() > 0.999

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -46,6 +46,7 @@ class GptSemanticId:
     family: ClassVar[str] = "gpt"
     early_stops: ClassVar[bool] = True
     needs_text: ClassVar[bool] = True
+    quick: ClassVar[dict[str, Any]] = {"levels": 2, "codes": 16, "width": 32, "batch_tokens": 256, "epochs": 12}
 
     # ids
     encoder: str = "all-MiniLM-L6-v2"
