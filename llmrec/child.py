@@ -129,20 +129,21 @@ class Child:
         if self.stopped_for is not None:
             return self.stopped_for
         if code == DISK_TROUBLE:
-            return Ending(Status.FAILED, self._told().error, disk_trouble=True)
+            told = self._told()  # a full disk may have taken no word at all
+            return Ending(Status.FAILED, told.error if told else None, disk_trouble=True)
         if code == -signal.SIGKILL and _memory_kills() > self._kills_before:
             return Ending(Status.OOM, "killed by the system for want of memory")
         if code < 0:
             return Ending(Status.FAILED, f"killed by signal {-code} ({signal.Signals(-code).name})")
-        return self._told()
+        return self._told() or Ending(Status.FAILED, f"ended with exit code {code} and no word why")
 
-    def _told(self) -> Ending:
-        """The worker's own word on why it failed."""
+    def _told(self) -> Ending | None:
+        """The worker's own word on why it failed, if it left one."""
         try:
             told = json.loads((self.staging / "error.json").read_text("utf-8"))
             return Ending(Status(told["status"]), told["error"])
         except (OSError, ValueError, KeyError):
-            return Ending(Status.FAILED, f"ended with exit code {self.process.returncode} and no word why")
+            return None
 
     def _kill(self) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):

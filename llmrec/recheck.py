@@ -57,6 +57,7 @@ def verify(record: Record, folder: Path, *, limits: Limits, extra: Path | None =
         raise UserError(f"run {record.run_id} was made on {record.machine_class}; this is {here}. Verify it there.")
     if code_fingerprint(file, record.spec.dataset) != record.fingerprints.get("code"):
         raise UserError(f"run {record.run_id} is stale: the code has changed since. Run its suite with --stale first.")
+    _check_stored(record, folder)
     again = _rerun(record.spec, record, file, limits, extra)
     seed_free = None
     verdict, differences = _compare(record, again)
@@ -103,6 +104,16 @@ def _rerun(spec: RunSpec, record: Record, file: MethodFile, limits: Limits, extr
         if ending.status != Status.OK:
             raise UserError(f"the rerun of {record.run_id} is {ending.status}: {ending.error}\n{child.log_tail()}")
         return read_record(child.staging)
+
+
+def _check_stored(record: Record, folder: Path) -> None:
+    """What is stored must be what the record speaks of; a clone has no answers, and then only the hashes count."""
+    from llmrec.stored import answer_hashes, read_tables
+
+    if (folder / "ranks.parquet").exists() and (folder / "answers.parquet").exists():
+        stored = answer_hashes(*read_tables(folder))
+        if any(record.fingerprints[key] != value for key, value in stored.items()):
+            raise UserError(f"{folder}: its answers are not those of its record. Delete it and run the suite again.")
 
 
 def _compare(first: Record, second: Record) -> tuple[Verdict, dict[str, float]]:

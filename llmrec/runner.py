@@ -275,7 +275,7 @@ class _Queue:
         if ending.disk_trouble:
             from llmrec.errors import UserError
 
-            raise UserError(disk_message(self.options.root, ending.error or "no space left"))
+            raise UserError(disk_message(self.options.root, ending.error or "No space left on device"))
         planned, child = active.planned, active.child
         if ending.status == Status.OK:
             publish(child.staging, active.home)

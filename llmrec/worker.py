@@ -194,7 +194,13 @@ def _fail(error: BaseException, staging: Path) -> int:
     with contextlib.suppress(OSError):
         traceback.print_exception(error)
         (staging / "error.json").write_text(json.dumps({"status": status, "error": message}), "utf-8")
-    return DISK_TROUBLE if isinstance(error, OSError) and error.errno in FULL_DISK else 1
+    return DISK_TROUBLE if _disk_is_full(error) else 1
+
+
+def _disk_is_full(error: BaseException) -> bool:
+    """Polars hides the system's error number in the text of errors of its own: "... (os error 28)"."""
+    hidden = any(f"(os error {number})" in str(error) for number in FULL_DISK)
+    return hidden or (isinstance(error, OSError) and error.errno in FULL_DISK)
 
 
 def _diversity_embeddings(items: Items, ctx: Context) -> Floats | None:
