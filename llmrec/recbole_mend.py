@@ -7,9 +7,9 @@ is either installed without its pins (``pip install --no-deps recbole==1.2.1``) 
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
-import shutil
 import sys
 import tempfile
 import types
@@ -21,11 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from llmrec.content import cache_folder
+from llmrec.errors import UserError
 
 VERSION = "1.2.1"
-WHEEL = f"pypi:recbole=={VERSION}"
-IMPORTS = ("torch", "pandas", "yaml", "tqdm", "colorlog", "colorama", "texttable", "sklearn", "scipy")
-"""What RecBole's code imports before it trains anything; ray, thop, tabulate and plotly are named by its pins only."""
 
 
 def provide() -> None:
@@ -38,23 +36,35 @@ def provide() -> None:
         return
     folder = cache_folder() / f"recbole-{VERSION}"
     if not folder.is_dir():
-        from llmrec.data.fetch import fetch
-
-        _unpack(fetch(WHEEL), folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+            _unpack(_download(Path(temporary)), folder)
     sys.path.append(str(folder))
     importlib.invalidate_caches()
 
 
+def _download(folder: Path) -> Path:
+    """RecBole's wheel: the one that MovieLens-100K is read from, so that its card has the address and the checksum."""
+    from llmrec.data import card
+    from llmrec.data.fetch import pip_download
+
+    source = next(s for s in card("ml-100k").sources if s.address == f"pypi:recbole=={VERSION}")
+    try:
+        return pip_download(source, folder)
+    except UserError as error:
+        raise UserError(
+            f"recbole: not installed and not to be downloaded ({error}). "
+            f"Install it without its pins: pip install --no-deps recbole=={VERSION}"
+        ) from None
+
+
 def _unpack(wheel: Path, folder: Path) -> None:
     """Unpack a wheel (a zip file whose modules lie at its top) so that the folder appears whole."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=".recbole-", dir=folder.parent))
+    staging = wheel.parent / "unpacked"
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(staging)
-    try:
+    with contextlib.suppress(OSError):  # another process was first
         staging.rename(folder)
-    except OSError:  # another process was first
-        shutil.rmtree(staging, ignore_errors=True)
 
 
 @contextmanager
@@ -81,7 +91,7 @@ def mended(own_files: Path | None = None) -> Iterator[None]:
         warnings.simplefilter("ignore", SyntaxWarning)
         # numpy 1.24 dropped np.float, which RecBole's Interaction and metrics use.
         replace(np, "float", float)
-        # scipy 1.13 dropped dok_matrix._update, with which LightGCN, NGCF, GCMC, NCL and SpectralCF fill their graphs.
+        # scipy no longer has dok_matrix._update, with which LightGCN, NGCF, GCMC, NCL and SpectralCF fill their graphs.
         replace(scipy.sparse.dok_matrix, "_update", lambda self, values: self._dict.update(values))
         # torch 2.6 refuses pickled objects, but S3Rec and RaCT hand their own pickled checkpoints from stage to stage.
         replace(torch, "load", _trusting(torch.load, own_files))
