@@ -27,12 +27,12 @@ class CommandLine:
         )
 
     def refuses(self, *arguments, says=(), **options) -> str:
-        """The call ends with exit code 2 and one message without a traceback; returns the message."""
+        """The call ends with exit code 2 and one message, its last line, without a traceback; returns the message."""
         done = self(*arguments, **options)
         assert done.returncode == 2, (done.stdout, done.stderr)
-        message = done.stderr.strip()
+        message = done.stderr.strip().splitlines()[-1]
         assert "Traceback" not in done.stderr + done.stdout
-        assert message.startswith("error: ") and message.count("error:") == 1, message
+        assert message.startswith("error: ") and done.stderr.count("error: ") == 1, done.stderr
         for fragment in says:
             assert fragment in message, message
         return message

@@ -58,8 +58,9 @@ def test_a_corrupt_table_is_named(copied, name):
     llmrec, record = copied
     (record.parent / name).write_bytes(b"no parquet at all")
     before = record.read_text()
-    # whether the evaluation is stale or not, reading the stored answers is what is asked for
-    llmrec.refuses("verify", record.parent.parent.name, says=[name, "cannot be read"])
+    done = llmrec("reeval", "mine.toml")
+    assert done.returncode == 1 and "Traceback" not in done.stdout + done.stderr
+    assert name in done.stderr and "cannot be read" in done.stderr
     assert record.read_text() == before
 
 
@@ -87,7 +88,7 @@ def test_a_disk_that_is_read_only_or_full(llmrec, tmp_path, kind):
         env=llmrec.environment | {"LLMREC_RESULTS": str(disk / "results")},
         capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
-    assert done.returncode in (1, 2), done.stdout + done.stderr
+    assert done.returncode == 2, done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
-    expected = {"read-only": "Read-only file system", "full": "No space left on device"}[kind]
-    assert expected in done.stdout + done.stderr
+    expected = {"read-only": "Read-only file system", "full": "no space left"}[kind]
+    assert expected.lower() in done.stderr.lower()

@@ -58,4 +58,4 @@ def test_the_good_suite_is_good(llmrec, tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text(GOOD)
     done = llmrec("run", path, "--dry-run")
-    assert done.returncode == 0 and "item-knn" in done.stdout
+    assert done.returncode == 0 and "item-knn" in done.stdout + done.stderr
