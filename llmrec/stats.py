@@ -68,9 +68,23 @@ def bootstrap_interval(
     Raises:
         ValueError: there are no values.
     """
-    table = _table(values)
-    rng = np.random.default_rng(seed)
-    return _interval(table.mean(), _resampled_means(table, table[:0], rng, resamples), level)
+    return bootstrap_intervals([values], level=level, resamples=resamples, seed=seed)[0]
+
+
+def bootstrap_intervals(
+    tables: Sequence[npt.ArrayLike], *, level: float = 0.95, resamples: int = RESAMPLES, seed: int = SEED
+) -> list[Interval]:
+    """`bootstrap_interval` of many tables over the same users, who are drawn once for all: the same intervals, sooner.
+
+    Raises:
+        ValueError: there are no values, or the users' numbers differ.
+    """
+    checked = [_table(values) for values in tables]
+    means = _resampled_users(checked, seed, resamples)
+    return [
+        _interval(table.mean(), _resampled_seeds(some, _seed_draws(seed)), level)
+        for table, some in zip(checked, means, strict=True)
+    ]
 
 
 def paired_permutation_test(differences: npt.ArrayLike, *, permutations: int = PERMUTATIONS, seed: int = SEED) -> float:
@@ -146,14 +160,34 @@ def compare_paired(
     Raises:
         ValueError: there are no values, or the users' numbers differ.
     """
-    first, second = _table(a), _table(b)
-    if first.shape[1] != second.shape[1]:
-        raise ValueError(f"not the same users: {first.shape[1]} and {second.shape[1]}")
-    differences = first.mean(axis=0) - second.mean(axis=0)
-    means = _resampled_means(first, second, np.random.default_rng(seed), resamples)
-    interval = _interval(differences.mean(), means, level)
-    p = paired_permutation_test(differences, permutations=permutations, seed=seed)
-    return Comparison(interval.mean, interval.low, interval.high, p, effect_size(differences))
+    return compare_with([a], b, level=level, resamples=resamples, permutations=permutations, seed=seed)[0]
+
+
+def compare_with(
+    tables: Sequence[npt.ArrayLike],
+    reference: npt.ArrayLike,
+    *,
+    level: float = 0.95,
+    resamples: int = RESAMPLES,
+    permutations: int = PERMUTATIONS,
+    seed: int = SEED,
+) -> list[Comparison]:
+    """`compare_paired` of many tables with one reference; users are drawn once for all. P-values are not corrected.
+
+    Raises:
+        ValueError: there are no values, or the users' numbers differ.
+    """
+    checked, base = [_table(values) for values in tables], _table(reference)
+    *means, base_means = _resampled_users([*checked, base], seed, resamples)
+    compared = []
+    for table, some in zip(checked, means, strict=True):
+        differences = table.mean(axis=0) - base.mean(axis=0)
+        rng = _seed_draws(seed)
+        resampled = _resampled_seeds(some, rng) - _resampled_seeds(base_means, rng)
+        interval = _interval(differences.mean(), resampled, level)
+        p = paired_permutation_test(differences, permutations=permutations, seed=seed)
+        compared.append(Comparison(interval.mean, interval.low, interval.high, p, effect_size(differences)))
+    return compared
 
 
 def _table(values: npt.ArrayLike) -> Values:
@@ -163,24 +197,29 @@ def _table(values: npt.ArrayLike) -> Values:
     return table
 
 
-def _resampled_means(first: Values, second: Values, rng: np.random.Generator, resamples: int) -> Values:
-    """Mean of ``first`` (minus that of ``second``, unless it has no rows) over resampled users and seeds."""
-    users = first.shape[1]
-    rows = np.vstack([first, second])
+def _resampled_users(tables: Sequence[Values], seed: int, resamples: int) -> list[Values]:
+    """For each table the mean of each of its seeds over resampled users, [resamples, seeds]; the same users for all."""
+    sizes = {table.shape[1] for table in tables}
+    if len(sizes) > 1:
+        raise ValueError(f"not the same users: {' and '.join(map(str, sorted(sizes)))}")
+    rng = np.random.default_rng(seed)
+    rows = np.vstack(tables) if tables else np.empty((0, 1))
+    users = rows.shape[1]
     parts = []
     for count in _chunks(resamples, users):
         drawn = rng.integers(0, users, (count, users)) + np.arange(count)[:, None] * users
         times = np.bincount(drawn.reshape(-1), minlength=count * users).reshape(count, users)
-        means = times @ rows.T / users  # [count, seeds of first + seeds of second]
-        total = _resampled_rows(means[:, : len(first)], rng)
-        if len(second):
-            total -= _resampled_rows(means[:, len(first) :], rng)
-        parts.append(total)
-    return np.concatenate(parts)
+        parts.append(times @ rows.T / users)
+    return np.split(np.concatenate(parts), np.cumsum([len(table) for table in tables])[:-1], axis=1)
 
 
-def _resampled_rows(means: Values, rng: np.random.Generator) -> Values:
-    """For each resample the mean over seeds drawn with replacement, [count]."""
+def _seed_draws(seed: int) -> np.random.Generator:
+    """The stream that draws seeds, apart from the one that draws users."""
+    return np.random.default_rng([seed, 1])
+
+
+def _resampled_seeds(means: Values, rng: np.random.Generator) -> Values:
+    """For each resample the mean over seeds drawn with replacement, [resamples]."""
     drawn = rng.integers(0, means.shape[1], means.shape)
     return np.asarray(np.take_along_axis(means, drawn, axis=1).mean(axis=1))
 

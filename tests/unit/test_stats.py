@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from llmrec import stats
 from llmrec.stats import bootstrap_interval, compare_paired, effect_size, holm, paired_permutation_test
 
 
@@ -157,3 +158,13 @@ def test_effect_size():
     assert effect_size(differences) == pytest.approx(t / np.sqrt(5000))
     assert effect_size(np.zeros(5)) == 0.0
     assert effect_size(np.full(5, -0.1)) == -np.inf
+
+
+def test_many_tables_at_once_give_what_each_gives_alone():
+    rng = np.random.default_rng(5)
+    tables = [rng.random((seeds, 60)) for seeds in (1, 3, 2)]
+    assert stats.bootstrap_intervals(tables) == [stats.bootstrap_interval(table) for table in tables]
+    reference = rng.random((3, 60))
+    assert stats.compare_with(tables, reference) == [stats.compare_paired(table, reference) for table in tables]
+    with pytest.raises(ValueError, match="not the same users"):
+        stats.bootstrap_intervals([tables[0], tables[1][:, :50]])
