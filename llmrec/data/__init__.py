@@ -14,7 +14,7 @@ import polars as pl
 
 from llmrec.content import cache_folder
 from llmrec.data import readers, tables
-from llmrec.data.card import Card, Source, card, dataset_names
+from llmrec.data.cards import Card, Source, card, dataset_names
 from llmrec.data.fetch import obtain, obtainable
 from llmrec.seeds import canonical_json
 from llmrec.types import Interactions, Items

@@ -16,7 +16,7 @@ import zipfile
 from pathlib import Path
 
 from llmrec.content import cache_folder
-from llmrec.data.card import Card, Source
+from llmrec.data.cards import Card, Source
 from llmrec.errors import ChecksumError, UserError
 
 MIRROR = "LLMREC_MIRROR"
@@ -114,7 +114,10 @@ def _download(source: Source) -> Path:
         _extract(archive, source, unpacked)
         check_files(source, unpacked)
         shutil.rmtree(target, ignore_errors=True)  # an incomplete folder of an earlier time
-        unpacked.rename(target)
+        try:
+            unpacked.rename(target)
+        except OSError:  # another process was first
+            check_files(source, target)
     return target
 
 
@@ -146,7 +149,7 @@ def _web_download(source: Source, folder: Path) -> Path:
 
 
 def _extract(archive: Path, source: Source, folder: Path) -> None:
-    """Only the card's own two paths are written, and a card's path cannot leave the folder (see `llmrec.data.card`)."""
+    """Only the card's own two paths are written, and those cannot leave the folder (see `llmrec.data.cards`)."""
     with zipfile.ZipFile(archive) as members:
         for file in (source.interactions, source.items):
             target = folder / file.path

@@ -10,12 +10,13 @@ import gzip
 import io
 import json
 import re
+import zlib
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from llmrec.data.card import DataFile
+from llmrec.data.cards import DataFile
 from llmrec.errors import UserError, nearest
 
 MOVIELENS_GENRES = (
@@ -82,7 +83,7 @@ def _lines(path: Path, file: DataFile) -> str:
         return (gzip.decompress(data) if path.suffix == ".gz" else data).decode(file.encoding)
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: byte {error.start} is not {file.encoding}; correct 'encoding' in the card.") from None
-    except (gzip.BadGzipFile, EOFError, OSError) as error:
+    except (EOFError, OSError, zlib.error) as error:
         raise UserError(f"{path}: not a whole gzip file ({error}).") from None
 
 

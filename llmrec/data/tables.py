@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from llmrec.data.card import Card
+from llmrec.data.cards import Card
 from llmrec.errors import UserError
 from llmrec.types import Int64, Interactions, Items
 

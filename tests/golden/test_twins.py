@@ -17,7 +17,7 @@ import pytest
 
 from llmrec.context import Context
 from llmrec.data import parse
-from llmrec.data.card import read_card
+from llmrec.data.cards import read_card
 from llmrec.discover import load_method
 from llmrec.evaluate import answer, per_user
 from llmrec.records import Protocol
