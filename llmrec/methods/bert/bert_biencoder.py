@@ -1,0 +1,73 @@
+"""Zero-shot bi-encoder: a pretrained sentence encoder reads the items' texts, nothing is learnt from interactions.
+
+Sentence-BERT (Reimers and Gurevych, EMNLP 2019) embeds the texts. Their mean says "this is a film", not which one, and
+is taken out; so is a part of what makes some directions loud in all texts (whitening: Su et al., arXiv 2103.15316). The
+defaults did best on the validation items of ml-100k (leave-one-out): ndcg@10 .040, and .011 as the encoder gives them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from llmrec.method import tune
+
+if TYPE_CHECKING:
+    from llmrec.context import Context
+    from llmrec.types import Floats, Split, Users
+
+
+@dataclass
+class BertBiencoder:
+    """Cosine between an item's text embedding and the recency-weighted mean of the history's; zero-shot."""
+
+    family: ClassVar[str] = "bert"
+    seeded: ClassVar[bool] = False
+    needs_text: ClassVar[bool] = True
+
+    encoder: str = "all-MiniLM-L6-v2"
+    decay: float = tune(0.95, low=0.5, high=1.0)  # weight of an item relative to the next newer one
+    centre: bool = tune(True, choices=(True, False))  # subtract the catalogue's mean embedding
+    whiten: float = tune(0.5, low=0.0, high=1.0)  # 0: principal components keep their variances, 1: equal ones
+
+    def fit(self, split: Split, ctx: Context) -> None:
+        self.embeddings = isotropic(ctx.item_embeddings(self.encoder), self.centre, self.whiten)
+
+    def score(self, users: Users) -> Floats:
+        import scipy.sparse
+
+        histories = users.histories
+        age = histories.indptr[1:][histories.rows] - 1 - np.arange(len(histories.items))  # 0: the newest
+        weights = np.power(self.decay, age).astype(np.float32)
+        mean = scipy.sparse.csr_matrix(
+            (weights, histories.items, histories.indptr), shape=(len(users), histories.n_items)
+        )  # [b, n_items]; its rows' scale does not matter, for user vectors are brought to unit length
+        scores: Floats = unit(mean @ self.embeddings) @ self.embeddings.T
+        return scores
+
+
+def isotropic(vectors: Floats, centre: bool, whiten: float) -> Floats:
+    """Embeddings [n, d] without their mean and with principal components scaled by variance^(-whiten / 2), unit length.
+
+    Rows that are zero (items without text) stay zero and have no say.
+    """
+    there = vectors.any(axis=1)
+    rest = vectors[there].astype(np.float64)
+    if centre:
+        rest -= rest.mean(axis=0)
+    if whiten:
+        variances, axes = np.linalg.eigh(rest.T @ rest / max(len(rest), 1))  # [d], [d, d]
+        floor = variances.max() * 1e-6  # fewer items than dimensions leave directions of no variance: noise
+        rest = rest @ (axes * np.maximum(variances, max(floor, 1e-30)) ** (-whiten / 2))
+    out = np.zeros(vectors.shape, np.float32)
+    out[there] = unit(rest)
+    return out
+
+
+def unit(vectors: Floats) -> Floats:
+    """Rows [n, d] at unit length; zero rows stay zero."""
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    result: Floats = vectors / np.where(length > 0, length, 1)
+    return result
