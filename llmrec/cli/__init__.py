@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import errno
 import importlib
-import importlib.util
 import sys
 
 import typer
@@ -32,8 +31,6 @@ def app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     for module_name, names in COMMANDS.items():
-        if importlib.util.find_spec(f"llmrec.cli.{module_name}") is None:
-            continue
         module = importlib.import_module(f"llmrec.cli.{module_name}")
         for name in names:
             root.command(name.rstrip("_"))(getattr(module, name))

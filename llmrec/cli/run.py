@@ -69,7 +69,7 @@ def run(
             raise typer.Exit(130) from None
     else:
         records = [_own_record(p, options.root) for p in planned]
-    _print_table(loaded, options.root, methods)
+    _print_table(loaded, options.root)
     failed = [r for r in records if r is None or r.status in ("failed", "oom", "timeout")]
     if failed:
         _explain_failures(failed)
@@ -202,26 +202,19 @@ def _count(states: list[State]) -> str:
     return ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
 
 
-def _print_table(suite: Suite, root: Path, methods: Path | None) -> None:
-    """Means over seeds of the suite's metrics, a row a method. The report adds intervals, tests and cost."""
-    import polars as pl
+def _print_table(suite: Suite, root: Path) -> None:
+    """The report's table without what takes time: intervals, significance, plots."""
+    from rich.console import Console
 
-    from llmrec.results import load_results
+    from llmrec.report.evidence import gather
+    from llmrec.report.formats import print_table
+    from llmrec.report.table import main_table
+    from llmrec.report.words import cost_columns, metric_column
 
-    found = load_results(suite, root=root)
-    means = (
-        found.filter(pl.col("slice") == "all", pl.col("metric").is_in(suite.metrics))
-        .group_by("dataset", "label", "metric", maintain_order=True)
-        .agg(pl.col("value").mean(), pl.len().alias("runs"))
-    )
-    cells = {(dataset, label, metric): value for dataset, label, metric, value, _ in means.iter_rows()}
-    rows = [("DATASET", "METHOD", *suite.metrics)]
-    for dataset in suite.datasets:
-        for entry in suite.entries:
-            figures = [cells.get((dataset, entry.label, metric)) for metric in suite.metrics]
-            rows.append((dataset, entry.label, *("—" if f is None else f"{f:.4f}" for f in figures)))
-    _columns(rows)
-    typer.echo(f"llmrec report {suite.name}: intervals, significance, cost, plots", err=True)
+    caption = f"Means over seeds ± standard deviation. Intervals, significance, plots: llmrec report {suite.name}"
+    for block in gather(suite, root=root):
+        columns = [*map(metric_column, block.metrics), *cost_columns(block)]
+        print_table(main_table(block, columns, caption, lambda line, metric: None, set()), Console())
 
 
 def _explain_failures(failed: list[Record | None]) -> None:
