@@ -5,7 +5,9 @@ import io
 import json
 import sys
 import zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import polars as pl
 import pytest
@@ -13,6 +15,7 @@ import pytest
 import llmrec.data
 from llmrec.data import fetch, load, obtainable, parse
 from llmrec.data.cards import Card, card, read_card
+from llmrec.data.fetch import _web_download as web_download
 from llmrec.errors import ChecksumError, UserError
 
 EVENTS = "u\ti\tt\n2\t30\t5\n10\t4\t5\n2\t4\t9\n2\t4\t1\n"
@@ -276,6 +279,30 @@ def test_a_package_with_other_files_is_refused(small, tmp_path, monkeypatch):
     with pytest.raises(ChecksumError):
         load("small")
     assert not list((tmp_path / "cache" / "downloads").iterdir())
+
+
+@pytest.mark.parametrize("harm", [b"", b"cut or changed"])
+def test_a_download_from_the_web(small, tmp_path, harm):
+    """A real download, from a server in this process."""
+
+    class Server(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(archive() + harm)
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        here = small.sources[2].model_copy(update={"address": f"http://127.0.0.1:{server.server_port}/small.zip"})
+        if harm:
+            with pytest.raises(ChecksumError, match="small.zip"):
+                web_download(here, tmp_path / "archive")
+        else:
+            assert web_download(here, tmp_path / "archive").read_bytes() == archive()
+        server.shutdown()
 
 
 def test_an_archive_cannot_write_outside_its_folder(small, tmp_path, monkeypatch):
