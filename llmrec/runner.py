@@ -25,6 +25,7 @@ from filelock import FileLock, Timeout
 from llmrec.child import Child, Ending, environment
 from llmrec.content import results_folder
 from llmrec.discover import find_methods, method_file
+from llmrec.prepare import is_prepared
 from llmrec.progress import Silent, Watcher
 from llmrec.provenance import device, gpus, machine_class, missing_package, provenance
 from llmrec.publish import check_writable, disk_errors, disk_message, publish, publish_failure, staging_folder
@@ -218,6 +219,8 @@ class _Queue:
 
     def _prepare(self, dataset: str, signals: _Signals) -> Ending:
         """Fetch, parse and embed a dataset once for all runs, in a process of its own."""
+        if is_prepared(dataset):
+            return Ending(Status.OK)
         self._say(f"preparing {dataset}")
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "llmrec.prepare", dataset],

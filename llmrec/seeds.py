@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 
 def axis_seed(seed: int, axis: str, step: int = 0) -> int:
@@ -18,6 +19,8 @@ def axis_seed(seed: int, axis: str, step: int = 0) -> int:
 
 def axis_rng(seed: int, axis: str, step: int = 0) -> np.random.Generator:
     """An independent NumPy generator for one axis at one step."""
+    import numpy as np  # here, because the command line reads records without it
+
     return np.random.default_rng(axis_seed(seed, axis, step))
 
 
@@ -36,6 +39,8 @@ def hash64(seed: int, *columns: npt.ArrayLike) -> npt.NDArray[np.uint64]:
 
     A row's hash depends on the seed and on that row alone, never on its place or on how many rows are hashed at once.
     """
+    import numpy as np
+
     state = np.uint64(seed % 2**64)
     with np.errstate(over="ignore"):
         for column in columns:
@@ -44,6 +49,8 @@ def hash64(seed: int, *columns: npt.ArrayLike) -> npt.NDArray[np.uint64]:
 
 
 def _mix(x: Any) -> Any:
+    import numpy as np
+
     x = x + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
