@@ -1,0 +1,160 @@
+"""Two runs, or two methods over all their seeds, user by user."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from llmrec import stats
+from llmrec.errors import UserError, nearest
+from llmrec.report.evidence import PRIMARY, Block, Line, Run, check_same_users, gather
+from llmrec.report.significance import p_words
+from llmrec.report.table import Cell, Notes, Row, Table
+from llmrec.report.words import MINUS, Column, display_name, effect, fraction, p_value, signed
+from llmrec.results import record_by_prefix
+from llmrec.suite import load_suite
+
+ACCURACY = ("ndcg", "recall", "hit", "mrr", "map", "precision")
+
+
+@dataclass(frozen=True)
+class Duel:
+    """A against B at one metric."""
+
+    metric: str
+    a: float
+    b: float
+    paired: stats.Comparison  # A minus B
+    wins: int  # users for whom A is better
+    ties: int
+    losses: int
+
+
+def duels(a: Line, b: Line) -> list[Duel]:
+    """A against B at every accuracy metric, the primary one first; values per user are averaged over seeds first.
+
+    Raises:
+        UserError: different datasets, protocols or users.
+    """
+    _check_comparable(a, b)
+    columns = [name for name in a.done[0].users.columns if name.split("@")[0] in ACCURACY]
+    shared = [name for name in columns if name in b.done[0].users.columns]
+    order = {name: place for place, name in enumerate(ACCURACY)}
+    shared.sort(key=lambda key: (key != PRIMARY, order[key.split("@")[0]], int(key.split("@")[1])))
+    return [_duel(a, b, metric) for metric in shared]
+
+
+def _duel(a: Line, b: Line, metric: str) -> Duel:
+    ours, theirs = a.values(metric), b.values(metric)
+    gaps = ours.mean(axis=0) - theirs.mean(axis=0)
+    wins, losses = int((gaps > 1e-12).sum()), int((gaps < -1e-12).sum())
+    compared = stats.compare_paired(ours, theirs)
+    return Duel(metric, float(ours.mean()), float(theirs.mean()), compared, wins, len(gaps) - wins - losses, losses)
+
+
+def sentence(a: Line, b: Line, found: Sequence[Duel]) -> str:
+    """Who is better at the primary metric, and whether the difference can be told from chance."""
+    first = found[0]
+    if first.paired.p >= 0.05:
+        return (
+            f"{display_name(a)} and {display_name(b)} cannot be told apart at {first.metric}: "
+            f"{signed(first.paired.difference)}, p = {p_value(first.paired.p)}."
+        )
+    better, worse = (a, b) if first.paired.difference > 0 else (b, a)
+    return (
+        f"{display_name(better)} is better than {display_name(worse)} at {first.metric} by "
+        f"{fraction(abs(first.paired.difference))}, p {p_words(first.paired.p)}."
+    )
+
+
+def table(a: Line, b: Line, found: Sequence[Duel]) -> Table:
+    """The comparison as a table, one row a metric."""
+    columns = (
+        Column("difference", f"A {MINUS} B", "", 0, signed, accuracy=True),
+        Column("a", "A", "", 0, fraction),
+        Column("b", "B", "", 0, fraction),
+        Column("p", "p", "", 0, p_value),
+        Column("effect", "effect size", "Cohen's d", 0, effect),
+        Column("users", "wins / ties / losses", "users", 0, str),
+    )
+    rows = []
+    for duel in found:
+        compared = duel.paired
+        cells = {
+            "difference": Cell(compared.difference, low=compared.low, high=compared.high),
+            "a": Cell(duel.a),
+            "b": Cell(duel.b),
+            "p": Cell(compared.p),
+            "effect": Cell(compared.effect),
+            "users": Cell(float(duel.wins - duel.losses), word=f"{duel.wins} / {duel.ties} / {duel.losses}"),
+        }
+        rows.append(Row(duel.metric, duel.metric, cells))
+    words = (
+        f"A = {_described(a)}, B = {_described(b)}. Paired over {len(a.done[0].users):,} users on "
+        f"{a.done[0].spec.dataset}; 95 % interval over users and seeds; two-sided permutation test. {PRIMARY} "
+        "decides; the other rows are descriptive and their p-values uncorrected."
+    )
+    name = f"{display_name(a)} against {display_name(b)}"
+    return Table(name, words, columns, (("", tuple(rows)),), Notes())
+
+
+def find(name: str, blocks: Sequence[Block], root: Path | None = None) -> Line:
+    """A row of the suite by its label, else a run by the first characters of its id.
+
+    Raises:
+        UserError: nothing is called so, or it has no figures.
+    """
+    for block in blocks:
+        for line in block.lines:
+            if name in (line.label, display_name(line)):
+                return _finished(line)
+    try:
+        record, folder = record_by_prefix(name, root)
+    except UserError as error:
+        labels = [line.label for block in blocks for line in block.lines]
+        hint = f" No row of suite {blocks[0].suite!r} is called so either.{nearest(name, labels)}" if blocks else ""
+        more = hint or " To compare methods over all their seeds, give their labels and --suite SUITE."
+        raise UserError(f"{error}{more}") from None
+    label = f"{record.spec.method} seed {record.spec.seed}"
+    return _finished(Line(label, record.family, (Run(label, record.spec, record.family, record, True, folder),)))
+
+
+def blocks_of(suite: str, dataset: str, methods: Path | None = None, root: Path | None = None) -> list[Block]:
+    """A suite's blocks, of one dataset where it has several.
+
+    Raises:
+        UserError: the suite has several datasets and none is chosen, or has no such dataset.
+    """
+    loaded = load_suite(suite, methods)
+    if dataset and dataset not in loaded.datasets:
+        raise UserError(
+            f"--dataset {dataset}: suite {loaded.name!r} has no such dataset.{nearest(dataset, loaded.datasets)}"
+        )
+    if not dataset and len(loaded.datasets) > 1:
+        raise UserError(f"suite {loaded.name!r} has several datasets; choose one: -d {' | '.join(loaded.datasets)}")
+    return [block for block in gather(loaded, root=root) if block.dataset == (dataset or loaded.datasets[0])]
+
+
+def _finished(line: Line) -> Line:
+    if not line.done:
+        raise UserError(f"{line.label} has no figures to compare: {line.runs[0].reason}.")
+    return line
+
+
+def _check_comparable(a: Line, b: Line) -> None:
+    one, other = a.done[0].spec, b.done[0].spec
+    if one.dataset != other.dataset:
+        raise UserError(f"{a.label} ran on {one.dataset}, {b.label} on {other.dataset}: nothing to compare.")
+    if one.protocol != other.protocol:
+        ours, theirs = one.protocol.model_dump(), other.protocol.model_dump()
+        keys = [f"{key} = {ours[key]!r} and {theirs[key]!r}" for key in ours if ours[key] != theirs[key]]
+        raise UserError(
+            f"{a.label} and {b.label} ran under different protocols ({', '.join(keys)}): no fair comparison."
+        )
+    check_same_users([*a.done, *b.done])
+
+
+def _described(line: Line) -> str:
+    seeds = ", ".join(str(run.spec.seed) for run in line.done)
+    return f"{display_name(line)} (seed{'s' * (len(line.done) > 1)} {seeds})"

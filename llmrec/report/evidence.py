@@ -1,0 +1,236 @@
+"""What a report is made from: a suite's runs, row by row, and the figures of each user."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from textwrap import shorten
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from llmrec.content import results_folder
+from llmrec.errors import UserError
+from llmrec.evaluate.metrics import per_user
+from llmrec.records import Record, RunSpec, Status, read_record
+from llmrec.results import SuiteRun, read_suite, run_folder
+from llmrec.suite import Suite
+from llmrec.types import Targets
+
+Values = npt.NDArray[np.float64]
+
+PRIMARY = "ndcg@10"
+VALIDATION = "valid/ndcg@10"
+LONGEST_REASON = 240  # characters
+BASELINES = ("non-personal", "collaborative", "sequential", "content")
+"""Families among which the best baseline is chosen; the others are language-model methods, or external."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One planned run and what is there of it."""
+
+    label: str
+    spec: RunSpec
+    family: str
+    record: Record | None = None
+    fresh: bool = False
+    folder: Path | None = None
+
+    @property
+    def ok(self) -> bool:
+        return self.record is not None and self.record.status == Status.OK
+
+    @property
+    def reason(self) -> str:
+        """Why there is no figure; '' where there is one."""
+        if self.record is None:
+            return "not yet run"
+        if self.ok:
+            return ""
+        return shorten(
+            f"{self.record.status}: {self.record.error or 'no reason recorded'}", LONGEST_REASON, placeholder=" …"
+        )
+
+    @property
+    def determinism(self) -> str:
+        """The class that `llmrec verify` found, else the record's own word."""
+        path = self.folder / "verify.json" if self.folder else None
+        if self.record is None:
+            return "unverified"
+        if path is None or not path.exists():
+            return self.record.determinism
+        verified = json.loads(path.read_text("utf-8"))
+        same = verified.get("answers") == self.record.fingerprints.get("answers")
+        return str(verified["determinism"]) if same else "unverified"
+
+    @cached_property
+    def curve(self) -> list[dict[str, Any]]:
+        """The learning curve's points, {"epoch": ..., "loss": ..., "ndcg@10": ...}; [] if there is none."""
+        path = self.folder / "curve.jsonl" if self.folder else None
+        if path is None or not path.exists():
+            return []
+        points = [json.loads(text) for text in path.read_text("utf-8").splitlines() if text.strip()]
+        return [p for p in points if "epoch" in p]
+
+    @cached_property
+    def users(self) -> pl.DataFrame:
+        """Figures per user: user and one column a metric, sorted by user.
+
+        Raises:
+            UserError: neither users.parquet nor ranks.parquet is there, or a file is corrupt.
+        """
+        assert self.folder is not None
+        return read_users(self.folder)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row of a table: a method with its runs, one a seed."""
+
+    label: str
+    family: str
+    runs: tuple[Run, ...]
+
+    @cached_property
+    def done(self) -> tuple[Run, ...]:
+        return tuple(run for run in self.runs if run.ok)
+
+    @property
+    def records(self) -> list[Record]:
+        return [run.record for run in self.done if run.record]
+
+    def figures(self, metric: str) -> list[float]:
+        """A metric of every finished run that has it."""
+        return [record.metrics[metric] for record in self.records if metric in record.metrics]
+
+    def costs(self, key: str) -> list[float]:
+        return [float(getattr(record.cost, key)) for record in self.records]
+
+    def values(self, metric: str) -> Values:
+        """Figures per user, float64 [runs, users]; the same users in every line of a block."""
+        return np.stack([run.users[metric].to_numpy() for run in self.done])
+
+    @property
+    def baseline(self) -> bool:
+        return self.family in BASELINES
+
+
+@dataclass(frozen=True)
+class Block:
+    """One dataset of a suite: what one table shows."""
+
+    suite: str
+    title: str
+    dataset: str
+    metrics: tuple[str, ...]
+    seeds: tuple[int, ...]
+    lines: tuple[Line, ...]
+
+    @property
+    def runs(self) -> list[Run]:
+        return [run for line in self.lines for run in line.runs]
+
+    @property
+    def finished(self) -> list[Line]:
+        return [line for line in self.lines if line.done]
+
+    @property
+    def spec(self) -> RunSpec:
+        return self.lines[0].runs[0].spec
+
+    @property
+    def n_users(self) -> int:
+        """Users with a target who were asked."""
+        return len(self.finished[0].done[0].users) if self.finished else 0
+
+
+def gather(suite: Suite, *, root: Path | None = None) -> list[Block]:
+    """A suite's runs by dataset and row, with the records of other programs' answers (`llmrec score`) added.
+
+    Raises:
+        UserError: a corrupt record or parquet, or runs that were judged on different users.
+    """
+    found = read_suite(suite, root=root)
+    blocks = []
+    for dataset in suite.datasets:
+        runs = [as_run(item, root) for item in found if item.planned.spec.dataset == dataset]
+        runs += external_runs(runs[0].spec, root)
+        labels = list(dict.fromkeys(run.label for run in runs))
+        lines = [_line([run for run in runs if run.label == label]) for label in labels]
+        metrics = suite.metrics if PRIMARY in suite.metrics else (PRIMARY, *suite.metrics)
+        block = Block(suite.name, suite.title, dataset, metrics, suite.seeds, tuple(lines))
+        check_same_users([run for run in block.runs if run.ok])
+        blocks.append(block)
+    return blocks
+
+
+def as_run(item: SuiteRun, root: Path | None = None) -> Run:
+    """A planned run with the folder of its record."""
+    planned, record, fresh = item
+    folder = run_folder(record.run_id, record.machine_class, root) if record else None
+    return Run(planned.label, planned.spec, planned.file.family, record, fresh, folder)
+
+
+def external_runs(like: RunSpec, root: Path | None = None) -> list[Run]:
+    """Runs of family external under the same dataset and protocol."""
+    found = []
+    for path in sorted(((root or results_folder()) / "runs").glob("*/*/record.json")):
+        if '"external"' not in path.read_text("utf-8", errors="replace"):
+            continue
+        record = read_record(path.parent)
+        if record.family == "external" and (record.spec.dataset, record.spec.protocol) == (like.dataset, like.protocol):
+            label = record.spec.method.removeprefix("external:")
+            found.append(Run(label, record.spec, "external", record, True, path.parent))
+    return found
+
+
+def read_users(folder: Path) -> pl.DataFrame:
+    """Figures per user from users.parquet, or computed again from ranks.parquet: user, then one column a metric.
+
+    Raises:
+        UserError: neither file is there, or it cannot be read.
+    """
+    for name, read in (("users.parquet", pl.read_parquet), ("ranks.parquet", _from_ranks)):
+        path = folder / name
+        if path.exists():
+            try:
+                return read(path).sort("user")
+            except (pl.exceptions.PolarsError, OSError) as error:
+                reason = str(error).splitlines()[0]
+                raise UserError(
+                    f"{path}: cannot be read ({reason}). Delete {folder} and run the suite again."
+                ) from None
+    raise UserError(f"{folder}: neither users.parquet nor ranks.parquet is there. Delete it and run the suite again.")
+
+
+def _from_ranks(path: Path) -> pl.DataFrame:
+    frame = pl.read_parquet(path).sort("user", maintain_order=True)
+    users, counts = np.unique(frame["user"].to_numpy(), return_counts=True)
+    indptr = np.concatenate([[0], np.cumsum(counts)])
+    targets = Targets(users.astype(np.int32), indptr, frame["item"].to_numpy())
+    return pl.DataFrame({"user": targets.users, **per_user(frame["rank"].to_numpy(), targets)})
+
+
+def check_same_users(runs: Sequence[Run]) -> None:
+    """Figures are paired over users, so all runs must have been asked the same ones.
+
+    Raises:
+        UserError: two runs were judged on different users.
+    """
+    for run in runs[1:]:
+        if not run.users["user"].equals(runs[0].users["user"]):
+            raise UserError(
+                f"{runs[0].label} (run {runs[0].spec.run_id}) and {run.label} (run {run.spec.run_id}) were judged on "
+                f"different users ({len(runs[0].users)} and {len(run.users)}), so they cannot stand in one table. "
+                "`llmrec run SUITE --stale` makes outdated runs again."
+            )
+
+
+def _line(runs: list[Run]) -> Line:
+    return Line(runs[0].label, runs[0].family, tuple(sorted(runs, key=lambda run: run.spec.seed)))

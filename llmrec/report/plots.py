@@ -1,0 +1,245 @@
+"""The figures of a suite: quality against cost, accuracy against coverage, slices, learning curves.
+
+Families differ in colour (Okabe and Ito's palette, safe for colour-blind readers) and in the mark's shape, so that a
+greyscale print reads the same. Files carry no date: the same records give the same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from llmrec.report.evidence import PRIMARY, Block, Line
+from llmrec.report.place import label_points
+from llmrec.report.table import Interval
+from llmrec.report.words import FAMILIES, cost_unit, display_name
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK = "#1c1d1f"
+"""The style's text colour; the page replaces it by the reader's own."""
+
+FAMILY_STYLE = {
+    "non-personal": ("#8a8d93", "o"),
+    "collaborative": ("#0072b2", "s"),
+    "sequential": ("#56b4e9", "D"),
+    "content": ("#009e73", "^"),
+    "bert": ("#e69f00", "P"),
+    "gpt": ("#d55e00", "*"),
+    "hybrid": ("#cc79a7", "X"),
+    "external": ("#b0a000", "v"),
+}
+LEAST_SECONDS = 1e-3
+"""Costs below a millisecond are drawn at it: the clock says no more, and a logarithmic axis has no zero."""
+
+SLICE_STYLE = (("#0072b2", ""), ("#56b4e9", "////"), ("#e69f00", "...."), ("#8a8d93", "xxxx"), ("#d55e00", "\\\\\\\\"))
+PNG_DPI = 200
+DASHES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
+
+
+def draw_all(block: Block, interval: Interval) -> dict[str, Figure]:
+    """Every figure that the block has data for, by file name without suffix."""
+    figures: dict[str, Figure] = {}
+    unit = cost_unit(block)
+    suffix = unit.replace(" ", "_").lower()
+    if block.finished:
+        figures["quality-fit-cost"] = scatter(
+            block, interval, lambda line: _mean(line.costs(f"fit_{suffix}")), f"Fit cost ({unit}, log scale)",
+            "Quality against the cost of fitting", log=True,
+        )  # fmt: skip
+        figures["quality-answer-cost"] = scatter(
+            block, interval, lambda line: _mean(line.costs(f"answer_{suffix}")),
+            f"Answer cost, all {block.n_users:,} users ({unit}, log scale)", "Quality against the cost of answering",
+            log=True,
+        )  # fmt: skip
+        if any(line.figures("coverage@10") for line in block.finished):
+            figures["accuracy-coverage"] = scatter(
+                block, interval, lambda line: _mean(line.figures("coverage@10")),
+                "Catalogue coverage@10 (share of candidates)", "Accuracy against coverage",
+            )  # fmt: skip
+    if any(_validated(line) for line in block.finished):
+        figures["learning-curves"] = learning_curves(block)
+    for kind in slice_kinds(block):
+        figures[f"slices-{kind}"] = slices(block, kind)
+    return figures
+
+
+def scatter(
+    block: Block,
+    interval: Interval,
+    cost: Callable[[Line], float | None],
+    x_label: str,
+    title: str,
+    *,
+    log: bool = False,
+) -> Figure:
+    """ndcg@10 with its 95 % interval against another quantity, one point a method, names beside the points."""
+    with _axes(title) as (figure, axes):
+        points: list[tuple[float, float]] = []
+        bars: list[tuple[float, float, float]] = []
+        names: list[str] = []
+        shown: list[str] = []
+        for line in block.finished:
+            x, y = cost(line), _mean(line.figures(PRIMARY))
+            if x is None or y is None or (log and line.family == "external"):
+                continue
+            x = max(x, LEAST_SECONDS) if log else x
+            colour, mark = FAMILY_STYLE[line.family]
+            if found := interval(line, PRIMARY):
+                axes.vlines(x, *found, color=colour, linewidth=0.9, alpha=0.8)
+                bars.append((x, *found))
+            label = FAMILIES[line.family] if line.family not in shown else None
+            shown.append(line.family)
+            axes.scatter(
+                x, y, s=55 if mark == "*" else 32, c=colour, marker=mark, linewidths=0.5, edgecolors=INK,
+                zorder=3, label=label,
+            )  # fmt: skip
+            points.append((x, y))
+            names.append(display_name(line))
+        if log:
+            axes.set_xscale("log")
+        axes.margins(x=0.16, y=0.1)
+        axes.set_xlabel(x_label)
+        axes.set_ylabel(f"{PRIMARY} (bars: 95 % interval)")
+        axes.set_ylim(bottom=0)
+        _legend_in_family_order(figure, axes)
+        if names:
+            label_points(figure, axes, points, names, bars)
+    return figure
+
+
+def slices(block: Block, kind: str) -> Figure:
+    """ndcg@10 of each method on each slice of one kind ("items", "users"), methods from best to worst."""
+    lines = sorted(block.finished, key=lambda line: _mean(line.figures(PRIMARY)) or 0.0)
+    parts = _slice_names(block, kind)
+    height = 1.0 + 0.14 * len(lines) * (len(parts) + 0.8)
+    with _axes(f"By {kind}", (4.4, height)) as (figure, axes):
+        thick = 0.8 / len(parts)
+        for number, part in enumerate(parts):
+            colour, hatch = SLICE_STYLE[number % len(SLICE_STYLE)]
+            places = np.arange(len(lines)) + 0.4 - thick * (number + 0.5)
+            values = [_mean(_slice_figures(line, f"{kind}:{part}")) for line in lines]
+            axes.barh(
+                places, [v if v is not None else 0.0 for v in values], thick * 0.9, color=colour, hatch=hatch,
+                edgecolor=INK, linewidth=0.3, label=_slice_label(block, kind, part),
+            )  # fmt: skip
+            for place, value in zip(places, values, strict=True):
+                if value is None:
+                    axes.annotate("—", (0, place), (3, 0), textcoords="offset points", va="center", fontsize=6)
+        axes.set_yticks(np.arange(len(lines)), [display_name(line) for line in lines])
+        axes.set_ylim(-0.6, len(lines) - 0.4)
+        axes.grid(axis="y", visible=False)
+        axes.tick_params(axis="y", length=0)
+        axes.set_xlabel(f"{PRIMARY} (mean over users and seeds)")
+        figure.legend(loc="outside lower center", ncols=2 if len(parts) > 2 else len(parts))
+    return figure
+
+
+def learning_curves(block: Block) -> Figure:
+    """Validation ndcg@10 after each epoch; one line a seed, one colour and dash a method."""
+    from matplotlib.ticker import MaxNLocator
+
+    with _axes("Learning curves") as (figure, axes):
+        lines = [line for line in block.finished if _validated(line)]
+        palette = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a8d93")
+        for number, line in enumerate(lines):
+            colour, dash = palette[number % len(palette)], DASHES[number % len(DASHES)]
+            curves = _validated(line)
+            for place, curve in enumerate(curves):
+                epochs, values = zip(*curve, strict=True)
+                label = display_name(line) if place == 0 else None
+                axes.plot(epochs, values, color=colour, linestyle=dash, linewidth=1.0, alpha=0.85, label=label)
+            epoch, value = max((point for curve in curves for point in curve), key=lambda point: (point[1], -point[0]))
+            axes.plot(epoch, value, "o", color=colour, markersize=4, markeredgecolor=INK, markeredgewidth=0.5)
+        axes.set_xlabel("Epoch (count)")
+        axes.set_ylabel(f"Validation {PRIMARY} (dot: best)")
+        axes.set_ylim(bottom=0)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        figure.legend(loc="outside lower center", ncols=2, handlelength=3)
+    return figure
+
+
+def slice_kinds(block: Block) -> list[str]:
+    """The kinds of slices that the records have: "items", "users"."""
+    names = [name for line in block.finished for record in line.records for name in record.slices]
+    return sorted({name.split(":")[0] for name in names if ":" in name})
+
+
+def save(figure: Figure, path: Path) -> list[Path]:
+    """Write PATH.pdf and PATH.png without dates."""
+    written = [path.with_name(path.name + suffix) for suffix in (".pdf", ".png")]
+    figure.savefig(written[0], metadata={"CreationDate": None, "ModDate": None, "Producer": "matplotlib"})
+    figure.savefig(written[1], metadata={"Software": "matplotlib"}, dpi=PNG_DPI)
+    return written
+
+
+def svg(figure: Figure) -> str:
+    """A figure as an <svg> element whose ink is the page's text colour."""
+    import matplotlib as mpl
+
+    buffer = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": "llmrec", "svg.fonttype": "path"}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :].replace(INK, "currentColor")
+
+
+@contextmanager
+def _axes(title: str, size: tuple[float, float] | None = None) -> Iterator[tuple[Figure, Axes]]:
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(fname=Path(__file__).with_name("journal.mplstyle")):
+        figure = Figure(figsize=size) if size else Figure()
+        FigureCanvasAgg(figure)
+        axes = figure.add_subplot()
+        axes.set_title(title)
+        yield figure, axes
+
+
+def _legend_in_family_order(figure: Figure, axes: Axes) -> None:
+    handles: Any
+    handles, labels = axes.get_legend_handles_labels()
+    order = sorted(range(len(labels)), key=lambda i: list(FAMILIES.values()).index(labels[i]))
+    figure.legend(
+        [handles[i] for i in order], [labels[i] for i in order], loc="outside lower center", ncols=3,
+        handletextpad=0.2, columnspacing=1.0,
+    )  # fmt: skip
+
+
+def _mean(figures: list[float]) -> float | None:
+    return float(np.mean(figures)) if figures else None
+
+
+def _slice_names(block: Block, kind: str) -> list[str]:
+    names = [n for line in block.finished for r in line.records for n in r.slices if n.startswith(f"{kind}:")]
+    return [name.split(":", 1)[1] for name in dict.fromkeys(names)]
+
+
+def _slice_figures(line: Line, name: str) -> list[float]:
+    return [r.slices[name][PRIMARY] for r in line.records if PRIMARY in r.slices.get(name, {})]
+
+
+def _slice_label(block: Block, kind: str, part: str) -> str:
+    """A slice's name with its size, where the records say it."""
+    for line in block.finished:
+        for record in line.records:
+            figures = record.slices.get(f"{kind}:{part}", {})
+            for size in ("users", "targets"):
+                if size in figures:
+                    return f"{part} ({figures[size]:,.0f} {size})"
+    return part
+
+
+def _validated(line: Line) -> list[list[tuple[float, float]]]:
+    """(epoch, validation ndcg@10) of each finished run that has a learning curve."""
+    curves = [[(p["epoch"], p[PRIMARY]) for p in run.curve if PRIMARY in p] for run in line.done]
+    return [curve for curve in curves if curve]

@@ -1,0 +1,142 @@
+"""The one table object that terminal, Markdown, LaTeX, CSV and the page are written from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from llmrec.report.evidence import PRIMARY, Block, Line
+from llmrec.report.words import FAMILIES, Column, display_name
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One figure, or the reason why there is none."""
+
+    value: float | None = None  # mean over seeds
+    spread: float | None = None  # standard deviation over seeds; None for a single run
+    low: float | None = None  # 95 % interval over users and seeds
+    high: float | None = None
+    word: str = ""  # stands instead of a figure
+    best: bool = False
+    tied: bool = False  # not distinguishable from the best
+    notes: tuple[str, ...] = ()  # letters of footnotes
+
+
+@dataclass(frozen=True)
+class Row:
+    name: str
+    label: str
+    cells: dict[str, Cell]  # column key -> cell
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class Notes:
+    """Footnotes by letter; the same sentence has one letter."""
+
+    texts: list[str] = field(default_factory=list)
+
+    def letter(self, text: str) -> str:
+        if text not in self.texts:
+            self.texts.append(text)
+        index = self.texts.index(text)
+        return LETTERS[index] if index < len(LETTERS) else LETTERS[index // 26 - 1] + LETTERS[index % 26]
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return ((self.letter(text), text) for text in self.texts)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows grouped by family, quantities as columns. ``caption`` says what is shown and how to read the marks."""
+
+    name: str
+    caption: str
+    columns: tuple[Column, ...]
+    groups: tuple[tuple[str, tuple[Row, ...]], ...]
+    notes: Notes
+
+    @property
+    def rows(self) -> list[Row]:
+        return [row for _, rows in self.groups for row in rows]
+
+
+Interval = Callable[[Line, str], tuple[float, float] | None]
+"""95 % interval of a line's metric over users and seeds; None where there are no figures per user."""
+
+
+def main_table(block: Block, columns: Sequence[Column], caption: str, interval: Interval, tied: set[str]) -> Table:
+    """A block's figures. ``tied``: labels not distinguishable from the best at the primary metric."""
+    notes = Notes()
+    groups: list[tuple[str, tuple[Row, ...]]] = []
+    for family, title in FAMILIES.items():
+        lines = [line for line in block.lines if line.family == family]
+        rows = []
+        for line in lines:
+            said = _row_notes(line, notes)
+            cells = {column.key: _cell(line, column, interval, notes) for column in columns}
+            rows.append(Row(display_name(line), line.label, cells, said))
+        if rows:
+            groups.append((title, tuple(rows)))
+    table = Table(block.dataset, caption, tuple(columns), tuple(groups), notes)
+    return _mark_best(table, block, tied)
+
+
+def _cell(line: Line, column: Column, interval: Interval, notes: Notes) -> Cell:
+    if not line.done:
+        return Cell()  # the reason stands at the row's name
+    figures = line.costs(column.key) if column.cost else line.figures(column.key)
+    if column.cost and line.family == "external":
+        return Cell(notes=(notes.letter("Made by another program: its cost was not measured."),))
+    if not figures:
+        return Cell(notes=(notes.letter("Not measured for this method."),))
+    bounds = interval(line, column.key) if column.accuracy else None
+    spread = float(np.std(figures, ddof=1)) if len(figures) > 1 else None
+    return Cell(float(np.mean(figures)), spread, *(bounds or (None, None)))
+
+
+def _row_notes(line: Line, notes: Notes) -> tuple[str, ...]:
+    """Why a row has no figures, or what must be said of them: missing seeds, stale code."""
+    said = []
+    missing = [run for run in line.runs if not run.ok]
+    if not line.done:
+        said += [_sentence(reason) for reason in dict.fromkeys(run.reason for run in line.runs)]
+    elif missing:
+        seeds = "; ".join(f"seed {run.spec.seed} {run.reason}" for run in missing)
+        said.append(_sentence(f"{len(line.done)} of {len(line.runs)} seeds: {seeds}"))
+    if any(not run.fresh for run in line.done):
+        said.append("Stale: the code has changed since these figures were made.")
+    return tuple(sorted(notes.letter(text) for text in said))
+
+
+def _mark_best(table: Table, block: Block, tied: set[str]) -> Table:
+    """Bold figures. Outside accuracy, rows that are not personal do not compete: random covers everything at once."""
+    personal = {line.label for line in block.lines if line.family != "non-personal"}
+    best: dict[str, float] = {}
+    for column in table.columns:
+        rivals = [row for row in table.rows if column.accuracy or row.label in personal]
+        values = [v for row in rivals if (v := row.cells[column.key].value) is not None]
+        if values and column.better:
+            best[column.key] = max(values) if column.better > 0 else min(values)
+
+    def marked(row: Row) -> Row:
+        cells = {}
+        for column in table.columns:
+            cell = row.cells[column.key]
+            rival = column.accuracy or row.label in personal
+            top = rival and cell.value is not None and cell.value == best.get(column.key)
+            close = column.key == PRIMARY and row.label in tied and not top
+            cells[column.key] = replace(cell, best=top, tied=close)
+        return replace(row, cells=cells)
+
+    return replace(table, groups=tuple((title, tuple(map(marked, rows))) for title, rows in table.groups))
+
+
+def _sentence(text: str) -> str:
+    text = text[:1].upper() + text[1:]
+    return text if text.endswith((".", "!", "?")) else text + "."
