@@ -78,13 +78,17 @@ def gpus() -> tuple[tuple[str, str], ...]:
 
 def missing_package(file: MethodFile) -> str | None:
     """Why a method cannot run here for want of a package, with the command that installs it; None if it can."""
-    for module in file.requires:
-        if importlib.util.find_spec(module) is None:
-            distribution = NUMERIC.get(module, module)
-            extra = _extra_with(distribution)
-            wanted = f"'llmrec[{extra}]'" if extra else distribution
-            return f"needs the package {module!r}: pip install {wanted}"
-    return None
+    return next((reason for module in file.requires if (reason := missing(module))), None)
+
+
+def missing(module: str) -> str | None:
+    """The sentence that says that a top-level module is not installed, and how to; None if it is."""
+    if importlib.util.find_spec(module) is not None:
+        return None
+    distribution = NUMERIC.get(module, module)
+    extra = _extra_with(distribution)
+    wanted = f"'llmrec[{extra}]'" if extra else distribution
+    return f"needs the package {module!r}: pip install {wanted}"
 
 
 @cache

@@ -166,13 +166,14 @@ def do(job: Job, staging: Path, emit: Emit) -> Record:
 def explain(error: BaseException) -> tuple[Status, str]:
     """The status and the one-line reason that an error gives a run."""
     from llmrec.errors import UserError
+    from llmrec.provenance import missing
 
     text = " ".join(str(error).split())
     name = type(error).__name__
     if isinstance(error, MemoryError) or name == "OutOfMemoryError" or "can't allocate memory" in text:
         return Status.OOM, f"out of memory: {text or name}"
-    if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("llmrec"):
-        return Status.SKIPPED, f"needs the package {error.name!r}: {text}"
+    if isinstance(error, ModuleNotFoundError) and (reason := missing((error.name or "llmrec").split(".")[0])):
+        return Status.SKIPPED, reason
     return Status.FAILED, text if isinstance(error, UserError) else f"{name}: {text}"
 
 
