@@ -298,7 +298,7 @@ def test_a_download_from_the_web(small, tmp_path, harm):
         Thread(target=server.serve_forever, daemon=True).start()
         here = small.sources[2].model_copy(update={"address": f"http://127.0.0.1:{server.server_port}/small.zip"})
         if harm:
-            with pytest.raises(ChecksumError, match="small.zip"):
+            with pytest.raises(ChecksumError, match=r"small\.zip"):
                 web_download(here, tmp_path / "archive")
         else:
             assert web_download(here, tmp_path / "archive").read_bytes() == archive()
