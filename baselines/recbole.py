@@ -65,7 +65,9 @@ class RecBole:
     requires: ClassVar[tuple[str, ...]] = (
         "torch", "pandas", "yaml", "tqdm", "colorlog", "colorama", "texttable", "sklearn", "scipy",
     )  # fmt: skip
-    quick: ClassVar[dict[str, Any]] = {"epochs": 20, "learning_rate": 0.03, "batch_size": 64}
+    quick: ClassVar[dict[str, Any]] = {
+        "epochs": 6, "learning_rate": 0.03, "batch_size": 128, "config": {"MAX_ITEM_LIST_LENGTH": 10},
+    }  # fmt: skip
 
     model: str = "BPR"
     epochs: int = 100

@@ -88,7 +88,10 @@ def make_trainer(method: Any, config: Any, net: Any, data: Any, ctx: Context, *,
             ctx.log("fit" if final else "pretrain", **values, left_s=round(left, 1))
 
         def _optimizers(self) -> dict[str, Any]:
-            return {name: value for name, value in vars(self).items() if isinstance(value, torch.optim.Optimizer)}
+            """By name, each once: RecVAE's ``optimizer`` is now its encoder's, now its decoder's."""
+            found = {name: value for name, value in vars(self).items() if isinstance(value, torch.optim.Optimizer)}
+            others = [value for name, value in found.items() if name != "optimizer"]
+            return {name: o for name, o in found.items() if name != "optimizer" or all(o is not x for x in others)}
 
         def _write_state(self, epoch: int) -> None:
             """All that the epochs from ``epoch`` on depend on, but for their random streams."""
@@ -111,8 +114,8 @@ def make_trainer(method: Any, config: Any, net: Any, data: Any, ctx: Context, *,
             self.model.load_state_dict(state["model"])
             for name, module in self.model.named_modules():
                 vars(module).update(state["plain"][name])
-            for name, optimizer in self._optimizers().items():
-                optimizer.load_state_dict(state["optimizers"][name])
+            for name, optimizer_state in state["optimizers"].items():
+                getattr(self, name).load_state_dict(optimizer_state)
             ctx.log("fit", resumed_at=self.start_epoch, epochs=self.epochs)
 
     return Trainer()
