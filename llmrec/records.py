@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -50,7 +50,9 @@ class Protocol(_Model):
     ties: Literal["hash", "file"] = Field(
         "hash", description="order of equal times: a seeded hash, or the file's order"
     )
-    users: int | Literal["all"] = Field("all", description="users asked: all, or a protocol-seeded sample of this size")
+    users: Annotated[int, Field(gt=0)] | Literal["all"] = Field(
+        "all", description="users asked: all, or a protocol-seeded sample of this size"
+    )
     seed: int = Field(0, ge=0, description="seed of tie order, samples and item permutation")
 
 
