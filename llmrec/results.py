@@ -83,7 +83,7 @@ def external_runs(suite: Suite, root: Path | None = None) -> list[SuiteRun]:
     scored under one name and seed the newest."""
     newest: dict[tuple[str, str, int], Record] = {}
     for path in sorted(((root or results_folder()) / "runs").glob("[!.]*/*/record.json")):
-        if b'"method": "external:' not in path.read_bytes():
+        if b'"external:' not in path.read_bytes():
             continue
         record = read_record(path.parent)
         spec = record.spec

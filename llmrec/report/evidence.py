@@ -1,4 +1,7 @@
-"""What a report is made from: a suite's runs, row by row, and the figures of each user."""
+"""What a report is made from: a suite's runs, row by row, and the figures of each user.
+
+numpy and polars are imported where figures per user are read: the table that ends every `llmrec run` needs neither.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +11,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from textwrap import shorten
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-import polars as pl
-
-from llmrec.content import results_folder
 from llmrec.errors import UserError
-from llmrec.evaluate.metrics import per_user
-from llmrec.records import Record, RunSpec, Status, read_record
+from llmrec.records import Record, RunSpec, Status
 from llmrec.results import SuiteRun, read_suite, run_folder
 from llmrec.suite import Suite
-from llmrec.types import Targets
 
-Values = npt.NDArray[np.float64]
+if TYPE_CHECKING:
+    import polars as pl
+
+    from llmrec.types import Floats
 
 PRIMARY = "ndcg@10"
 VALIDATION = "valid/ndcg@10"
@@ -112,8 +111,10 @@ class Line:
     def costs(self, key: str) -> list[float]:
         return [float(getattr(record.cost, key)) for record in self.records]
 
-    def values(self, metric: str) -> Values:
+    def values(self, metric: str) -> Floats:
         """Figures per user, float64 [runs, users]; the same users in every line of a block."""
+        import numpy as np
+
         return np.stack([run.users[metric].to_numpy() for run in self.done])
 
     @property
@@ -160,7 +161,6 @@ def gather(suite: Suite, *, root: Path | None = None) -> list[Block]:
     blocks = []
     for dataset in suite.datasets:
         runs = [as_run(item, root) for item in found if item.planned.spec.dataset == dataset]
-        runs += external_runs(runs[0].spec, root)
         labels = list(dict.fromkeys(run.label for run in runs))
         lines = [_line([run for run in runs if run.label == label]) for label in labels]
         metrics = suite.metrics if PRIMARY in suite.metrics else (PRIMARY, *suite.metrics)
@@ -177,25 +177,14 @@ def as_run(item: SuiteRun, root: Path | None = None) -> Run:
     return Run(planned.label, planned.spec, planned.file.family, record, fresh, folder)
 
 
-def external_runs(like: RunSpec, root: Path | None = None) -> list[Run]:
-    """Runs of family external under the same dataset and protocol."""
-    found = []
-    for path in sorted(((root or results_folder()) / "runs").glob("*/*/record.json")):
-        if '"external"' not in path.read_text("utf-8", errors="replace"):
-            continue
-        record = read_record(path.parent)
-        if record.family == "external" and (record.spec.dataset, record.spec.protocol) == (like.dataset, like.protocol):
-            label = record.spec.method.removeprefix("external:")
-            found.append(Run(label, record.spec, "external", record, True, path.parent))
-    return found
-
-
 def read_users(folder: Path) -> pl.DataFrame:
     """Figures per user from users.parquet, or computed again from ranks.parquet: user, then one column a metric.
 
     Raises:
         UserError: neither file is there, or it cannot be read.
     """
+    import polars as pl
+
     for name, read in (("users.parquet", pl.read_parquet), ("ranks.parquet", _from_ranks)):
         path = folder / name
         if path.exists():
@@ -210,6 +199,12 @@ def read_users(folder: Path) -> pl.DataFrame:
 
 
 def _from_ranks(path: Path) -> pl.DataFrame:
+    import numpy as np
+    import polars as pl
+
+    from llmrec.evaluate.metrics import per_user
+    from llmrec.types import Targets
+
     frame = pl.read_parquet(path).sort("user", maintain_order=True)
     users, counts = np.unique(frame["user"].to_numpy(), return_counts=True)
     indptr = np.concatenate([[0], np.cumsum(counts)])

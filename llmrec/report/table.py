@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-
-import numpy as np
+from statistics import fmean, stdev
 
 from llmrec.report.evidence import PRIMARY, Block, Line
 from llmrec.report.words import FAMILIES, Column, display_name
@@ -96,8 +95,8 @@ def _cell(line: Line, column: Column, interval: Interval, notes: Notes) -> Cell:
     if not figures:
         return Cell(notes=(notes.letter("Not measured for this method."),))
     bounds = interval(line, column.key) if column.accuracy else None
-    spread = float(np.std(figures, ddof=1)) if len(figures) > 1 else None
-    return Cell(float(np.mean(figures)), spread, *(bounds or (None, None)))
+    spread = stdev(figures) if len(figures) > 1 else None
+    return Cell(fmean(figures), spread, *(bounds or (None, None)))
 
 
 def _row_notes(line: Line, notes: Notes) -> tuple[str, ...]:

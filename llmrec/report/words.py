@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from llmrec.encode import DEFAULT as DIVERSITY_ENCODER
 from llmrec.records import Protocol, Record
 from llmrec.report.evidence import Block, Line
 
@@ -130,8 +129,10 @@ def small_gpt(line: Line) -> bool:
 
 
 def _language_models(record: Record) -> set[str]:
+    from llmrec.encode import DEFAULT  # measures the diversity of every method's lists
+
     encoders = {str(value) for key, value in record.params.items() if "encoder" in key}
-    return set(record.provenance.models) - encoders - {DIVERSITY_ENCODER}
+    return set(record.provenance.models) - encoders - {DEFAULT}
 
 
 def display_name(line: Line) -> str:
