@@ -6,9 +6,7 @@ Both are exact: ties count against the relevant item in its rank, and are broken
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from concurrent.futures import Executor
-from itertools import count
 from typing import Any
 
 import numpy as np
@@ -47,18 +45,18 @@ def rank_scores(
     n_users = len(users)
     dtype = np.result_type(scores.dtype, np.float32)  # counts become float64; nothing loses precision
     ranks = np.empty(len(targets.items), np.int32)
-    items = np.full((n_users, k), NO_ITEM, np.int32)
-    best = np.full((n_users, k), MASKED, dtype)
-    columns = max(128, 8 * k)  # see _top_k
-    width = -(-split.n_items // columns) * columns
+    groups = max(128, 8 * k)  # see _contend
+    width = -(-split.n_items // groups) * groups
     step = max(1, min(BLOCK_BYTES // (width * dtype.itemsize), -(-n_users // threads)))
     closed = np.flatnonzero(~split.candidates)
-    starts = count(0, step)  # next() is atomic: each worker takes the next block when it has done its last
+    starts = iter(range(0, n_users, step))  # shared: a worker that has done a block takes the next
+    items = np.full((n_users, 2 * k), NO_ITEM, np.int32)
+    best = np.full((n_users, 2 * k), MASKED, dtype)
 
     def work(_: int) -> None:
         block = np.empty((step, width), dtype)
         flags = np.empty((step, width), bool)
-        for start in _until(starts, n_users):
+        for start in starts:
             rows = slice(start, min(start + step, n_users))
             size = rows.stop - rows.start
             masked, flag = block[:size], flags[:size]
@@ -68,29 +66,25 @@ def rank_scores(
             own = masked[at]
             if split.mask_history:
                 _mask_histories(masked, users, rows)
-            masked[:, closed] = MASKED
-            own = np.where(split.candidates[at[1]], own, MASKED)
+            if len(closed):
+                masked[:, closed] = MASKED
+                own = np.where(split.candidates[at[1]], own, MASKED)
             in_lists = masked[at]  # -inf where the relevant item was seen before: no list may hold it
             masked[at] = MASKED
-            found = 1 + _at_least(masked, flag, at[0], own) + _own_position(at[0], own)
-            ranks[pairs] = np.where(own == MASKED, NOT_RANKED, found)
+            before = _before(masked, flag, at[0], own)
+            ranks[pairs] = np.where(own == MASKED, NOT_RANKED, 1 + before)
             if k:
                 masked[at] = in_lists
-                items[rows], best[rows] = _top_k(masked, flag, k, columns, split.item_order)
+                _contend(masked, items[rows], best[rows], groups, split.item_order)
 
     list(pool.map(work, range(threads)))
-    return ranks, items, best
+    return ranks, *_best_first(items, best, split.item_order)
 
 
 def thread_count() -> int:
     """Threads for ranking: OMP_NUM_THREADS, which the suite sets for each run, else the cores that we may use."""
     chosen = os.environ.get("OMP_NUM_THREADS", "")
     return max(1, int(chosen)) if chosen.isdigit() else len(os.sched_getaffinity(0))
-
-
-def _until(starts: Iterator[int], end: int) -> Iterator[int]:
-    while (start := next(starts)) < end:
-        yield start
 
 
 def _copy_checked(scores: Floats, out: Floats, flags: npt.NDArray[np.bool_], ids: Int32, name: str) -> None:
@@ -113,60 +107,75 @@ def _mask_histories(masked: Floats, users: Users, rows: slice) -> None:
     masked.reshape(-1)[np.repeat(offsets, np.diff(indptr)) + seen] = MASKED
 
 
-def _at_least(masked: Floats, flags: npt.NDArray[np.bool_], rows: Int64, own: Floats) -> Int64:
-    """For each pair (row, score), how many items of the row score at least that much, int64 [pairs]."""
+def _before(masked: Floats, flags: npt.NDArray[np.bool_], rows: Int64, own: Floats) -> Int64:
+    """For each relevant pair (row, score), how many items come before it, int64 [pairs]; rows ascend.
+
+    Those are the row's unmasked items, none of them relevant, that score at least as much, and the row's own relevant
+    items with a better score (or with the same, and earlier).
+    """
     if len(rows) == len(masked) and (rows == np.arange(len(masked))).all():  # one relevant item a user
         np.greater_equal(masked, own[:, None], out=flags)
         eights = np.bitwise_count(flags.view(np.uint64))  # a true is one bit: four times as fast as counting bytes
         return np.asarray(eights.sum(axis=1, dtype=np.int64))
     pairs = zip(rows.tolist(), own, strict=True)
-    return np.array([np.count_nonzero(masked[row] >= score) for row, score in pairs], np.int64)
-
-
-def _own_position(rows: Int64, own: Floats) -> Int64:
-    """How many of the same row's relevant items come before each, best score first, int64 [pairs]; rows ascend."""
+    others = np.array([np.count_nonzero(masked[row] >= score) for row, score in pairs], np.int64)
     order = np.lexsort((-own, rows))
     position = np.empty(len(rows), np.int64)
     position[order] = np.arange(len(rows)) - np.searchsorted(rows, rows)
-    return position
+    return others + position
 
 
-def _top_k(masked: Floats, flags: npt.NDArray[np.bool_], k: int, columns: int, priority: Int32) -> tuple[Int32, Floats]:
-    """The k best of each row, ties by priority: items int32 [b, k] and scores [b, k].
+def _contend(masked: Floats, items: Int32, best: Floats, groups: int, priority: Int32) -> None:
+    """Fill in, for each row, up to 2 k items [b, 2 k] with their scores [b, 2 k], among which are its k best.
 
-    The maxima of ``columns`` groups of items hold k different items, so their k-th largest bounds the row's k-th
-    largest score from below. Few items reach it (21 for k = 20 and random scores), and only those are sorted.
+    Item i belongs to group i mod ``groups``. The groups' maxima are scores of different items, so the k-th largest of
+    them is at most the row's k-th best score. Few groups reach this bound (k if there are no ties), and few items of
+    theirs (21 for k = 20 and random scores). Rows where it is otherwise are looked at one by one.
     """
     size, width = masked.shape
-    maxima = masked.reshape(size, -1, columns).max(axis=1)
-    floor = np.partition(maxima, columns - k, axis=1)[:, columns - k]
-    floor = np.maximum(floor, np.finfo(masked.dtype).min)  # a short row's bound is -inf, which the masked items reach
-    np.greater_equal(masked, floor[:, None], out=flags)
-    rows, items = np.divmod(np.flatnonzero(flags), width)
-    counts = np.bincount(rows, minlength=size)
-    ends = np.cumsum(counts)
-    many = np.flatnonzero(counts > 4 * k)
-    if len(many):  # rows full of ties, or with their best items in few groups
-        picks = np.split(items, ends[:-1])
-        for row in many:
-            picks[row] = _trim(masked[row], picks[row], floor[row], k, priority)
-        items, counts = np.concatenate(picks), np.array([len(p) for p in picks])
-        rows, ends = np.repeat(np.arange(size), counts), np.cumsum(counts)
-    found = np.full((size, max(k, int(counts.max()))), NO_ITEM)
-    found[rows, np.arange(len(rows)) - np.repeat(ends - counts, counts)] = items
-    scores = np.where(found == NO_ITEM, MASKED, np.take_along_axis(masked, found, axis=1))
-    order = np.lexsort((priority[found], -scores))[:, :k]
-    best = np.take_along_axis(found, order, axis=1)
-    return best.astype(np.int32), np.take_along_axis(scores, order, axis=1)
+    k = items.shape[1] // 2
+    members = masked.reshape(size, -1, groups)
+    maxima = members.max(axis=1)
+    bound = np.sort(maxima, axis=1)[:, groups - k]
+    bound = np.maximum(bound, np.finfo(masked.dtype).min)  # in a row of fewer than k items it is -inf: masked ones
+    reached = maxima >= bound[:, None]
+    crowded = reached.sum(axis=1) > 2 * k
+    reached[crowded] = False
+    row, group = np.divmod(np.flatnonzero(reached), groups)
+    scores = members[row, :, group]  # [groups that reach the bound, members]
+    which, member = np.divmod(np.flatnonzero(scores >= bound[row, None]), width // groups)
+    scores, row, item = scores[which, member], row[which], group[which] + groups * member
+    counts = np.bincount(row, minlength=size)
+    if (counts > 2 * k).any():
+        crowded |= counts > 2 * k
+        kept = ~crowded[row]
+        scores, row, item, counts = scores[kept], row[kept], item[kept], np.where(crowded, 0, counts)
+    column = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
+    items[row, column], best[row, column] = item, scores
+    for place in np.flatnonzero(crowded):
+        chosen = _best_of(masked[place], bound[place], k, priority)
+        items[place, :k], best[place, :k] = chosen, masked[place, chosen]
 
 
-def _trim(scores: Floats, items: Int64, floor: Any, k: int, priority: Int32) -> Int64:
-    """The k best among ``items``, all of which score at least ``floor``, ties by priority; in no order."""
-    own = scores[items]
-    if np.count_nonzero(own > floor) >= k:
-        floor = np.partition(own, len(own) - k)[len(own) - k]
-    better, tied = items[own > floor], items[own == floor]
+def _best_of(scores: Floats, bound: Any, k: int, priority: Int32) -> Int64:
+    """The k best items of a row of which at least k reach ``bound``, ties by priority; in no order."""
+    better = np.flatnonzero(scores > bound)
+    if len(better) >= k:
+        bound = np.partition(scores[better], len(better) - k)[len(better) - k]
+        better = better[scores[better] > bound]
+    tied = np.flatnonzero(scores == bound)
     missing = k - len(better)
-    if len(tied) > missing:
-        tied = tied[np.argpartition(priority[tied], missing - 1)[:missing]]
-    return np.concatenate([better, tied])
+    return np.concatenate([better, tied[np.argpartition(priority[tied], missing - 1)[:missing]]])
+
+
+def _best_first(items: Int32, scores: Floats, priority: Int32) -> tuple[Int32, Floats]:
+    """The first half of each row's items [b, 2 k] and scores by score, ties by priority; NO_ITEM is last, at -inf."""
+    k = items.shape[1] // 2
+    order = np.argsort(-scores, axis=1)[:, : k + 1]
+    rows = np.arange(len(items))[:, None]
+    falling = scores[rows, order]
+    tied = np.flatnonzero(
+        (falling[:, 1:] == falling[:, :-1]).any(axis=1)
+    )  # few: sorting by two keys takes thrice as long
+    order[tied] = np.lexsort((priority[items[tied]], -scores[tied]))[:, : k + 1]
+    return items[rows, order[:, :k]], scores[rows, order[:, :k]]
