@@ -49,15 +49,19 @@ def can_embed(items: Items) -> bool:
 
 
 def main() -> int:
-    """Prepare one dataset; what is in the caches already is left alone."""
+    """Prepare one dataset; what is in the caches already is left alone.
+
+    The exit code is 2 if the data cannot be had, 3 if the texts could not be embedded, 4 if the data are not what the
+    card says.
+    """
     from llmrec.data import load
-    from llmrec.errors import UserError
+    from llmrec.errors import ChecksumError, UserError
 
     try:
         dataset = load(sys.argv[1])
     except UserError as error:
         print(error, file=sys.stderr)
-        return 2
+        return 4 if isinstance(error, ChecksumError) else 2
     embeddings = []
     if can_embed(dataset.items):
         from llmrec.encode import cached_embeddings, embed_texts, embeddings_file

@@ -242,8 +242,8 @@ class _Queue:
             process.kill()
             process.wait()
         last = (printed.strip().splitlines() or [f"exit code {process.returncode}"])[-1]
-        if process.returncode == 2:
-            return Ending(Status.SKIPPED, last)
+        if process.returncode in (2, 4):
+            return Ending(Status.SKIPPED if process.returncode == 2 else Status.FAILED, last)
         if process.returncode:
             self._say(f"{dataset}: {last}")
         return Ending(Status.OK)

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import io
-import tokenize
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -31,7 +30,7 @@ def closure(roots: Iterable[Path]) -> set[Path]:
         path = waiting.pop()
         if path not in found:
             found.add(path)
-            waiting += [file for name in _imports(path, typing=True) for file in _own_files(name)]
+            waiting += [file for name in _facts(path).imports for file in _own_files(name)]
     return found
 
 
@@ -46,7 +45,7 @@ def packages(method: Path) -> set[str]:
         if path in seen:
             continue
         seen.add(path)
-        for name in _imports(path, typing=False):
+        for name in _facts(path).imports_while_running:
             if name.split(".")[0] == "llmrec":
                 waiting += [] if name.startswith(LENT) else _own_files(name)
             else:
@@ -56,7 +55,7 @@ def packages(method: Path) -> set[str]:
 
 def meaning_hash(paths: Iterable[Path]) -> str:
     """First 16 hex digits of the SHA-256 over the files' meanings; where a file lies does not count."""
-    digests = sorted(hashlib.sha256(f"{p.name}\n{_meaning(p)}".encode()).hexdigest() for p in paths)
+    digests = sorted(hashlib.sha256(f"{p.name}\n{_facts(p).meaning}".encode()).hexdigest() for p in paths)
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()[:16]
 
 
@@ -68,60 +67,82 @@ def module_file(name: str) -> Path:
     return files[0]
 
 
-def _meaning(path: Path) -> str:
+@dataclass(frozen=True)
+class _Facts:
+    """What one reading of a file tells."""
+
+    meaning: str  # the source without comments, loose strings (docstrings), blank lines and trailing spaces
+    imports: frozenset[str]  # dotted names; ``from a import b`` gives both ``a`` and ``a.b``
+    imports_while_running: frozenset[str]  # those that are not for type checkers only
+
+
+Span = tuple[int, int, int, int]
+"""First line, first byte, last line, end byte; lines from 1."""
+
+
+def _facts(path: Path) -> _Facts:
     stat = path.stat()
-    return _meaning_at(path, stat.st_mtime_ns, stat.st_size)
+    return _facts_at(path, stat.st_mtime_ns, stat.st_size)
 
 
 @lru_cache(maxsize=1024)
-def _meaning_at(path: Path, _mtime: int, _size: int) -> str:
-    """The source without comments, docstrings, blank lines and trailing spaces.
-
-    Done on the text, not by ``ast.unparse``, whose output differs between versions of Python.
-    """
+def _facts_at(path: Path, _mtime: int, _size: int) -> _Facts:
+    """One walk over the syntax tree. The meaning is cut out of the text, for what ``ast.unparse`` gives differs between
+    versions of Python, and ``tokenize`` takes ten times as long."""
     source = path.read_text("utf-8")
-    lines = source.splitlines()
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type == tokenize.COMMENT:
-            row, column = token.start
-            lines[row - 1] = lines[row - 1][:column]
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            for first, last in _loose_strings(node.body):
-                lines[first:last] = [""] * (last - first)
-    return "\n".join(line.rstrip() for line in lines if line.strip())
-
-
-def _loose_strings(body: list[ast.stmt]) -> Iterator[tuple[int, int]]:
-    """Line ranges of the strings that stand alone in a body: docstrings of the thing and of its attributes."""
-    for node in body:
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
-            assert node.end_lineno is not None
-            yield node.lineno - 1, node.end_lineno
-
-
-def _imports(path: Path, *, typing: bool) -> tuple[str, ...]:
-    stat = path.stat()
-    return _imports_at(path, typing, stat.st_mtime_ns, stat.st_size)
-
-
-@lru_cache(maxsize=2048)
-def _imports_at(path: Path, typing: bool, _mtime: int, _size: int) -> tuple[str, ...]:
-    """Dotted names that a file imports anywhere; ``from a import b`` gives both ``a`` and ``a.b``."""
-    names: dict[str, None] = {}
-    waiting: list[ast.AST] = [ast.parse(path.read_text("utf-8"))]
+    running: set[str] = set()
+    checking: set[str] = set()
+    loose: list[ast.expr] = []
+    strings: list[Span] = []
+    waiting: list[tuple[ast.AST, set[str]]] = [(ast.parse(source), running)]
     while waiting:
-        node = waiting.pop()
+        node, names = waiting.pop()
         if isinstance(node, ast.Import):
-            names.update({alias.name: None for alias in node.names})
+            names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = _absolute(node, path)
-            names.update({base: None, **{f"{base}.{alias.name}": None for alias in node.names}})
-        elif isinstance(node, ast.If) and not typing and "TYPE_CHECKING" in ast.unparse(node.test):
-            waiting += node.orelse
+            names.update((base, *(f"{base}.{alias.name}" for alias in node.names)))
+        elif isinstance(node, ast.JoinedStr) or (
+            isinstance(node, ast.Constant) and isinstance(node.value, str | bytes)
+        ):
+            strings.append((node.lineno, node.col_offset, node.end_lineno or 0, node.end_col_offset or 0))
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            waiting += [(child, checking) for child in node.body]
+            waiting += [(child, names) for child in node.orelse]
         else:
-            waiting += ast.iter_child_nodes(node)
-    return tuple(sorted(names))
+            if (
+                isinstance(node, ast.Expr)
+                and isinstance(node.value, ast.Constant)
+                and isinstance(node.value.value, str)
+            ):
+                loose.append(node.value)
+            for field in node._fields:
+                value = getattr(node, field, None)
+                if isinstance(value, list):
+                    waiting += [(child, names) for child in value if isinstance(child, ast.AST)]
+                elif isinstance(value, ast.AST) and not isinstance(value, ast.Name | ast.expr_context):
+                    waiting.append((value, names))
+    lines = source.encode().split(b"\n")
+    _cut_comments(lines, strings)
+    for node in loose:
+        lines[node.lineno - 1 : node.end_lineno] = [b""] * ((node.end_lineno or 0) - node.lineno + 1)
+    meaning = b"\n".join(line.rstrip() for line in lines if line.strip()).decode()
+    return _Facts(meaning, frozenset(running | checking), frozenset(running))
+
+
+def _cut_comments(lines: list[bytes], strings: list[Span]) -> None:
+    """Cut every line at its first ``#`` that stands in no string."""
+    by_line: dict[int, list[Span]] = {}
+    for span in strings:
+        for number in range(span[0], span[2] + 1):
+            by_line.setdefault(number, []).append(span)
+    for number, line in enumerate(lines, 1):
+        at = line.find(b"#")
+        while at >= 0:
+            if not any((a, b) <= (number, at) < (c, d) for a, b, c, d in by_line.get(number, ())):
+                lines[number - 1] = line[:at]
+                break
+            at = line.find(b"#", at + 1)
 
 
 def _absolute(node: ast.ImportFrom, path: Path) -> str:
