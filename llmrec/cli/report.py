@@ -41,7 +41,7 @@ def report(
     """
     from llmrec.content import results_folder
     from llmrec.report.evidence import gather
-    from llmrec.report.write import Report, chosen_formats, refuse_unpublishable, write
+    from llmrec.report.write import Report, chosen_formats, refuse_unpublishable, write, write_plots
     from llmrec.suite import load_suite
 
     kinds = chosen_formats(format)
@@ -53,13 +53,15 @@ def report(
     reports = [Report(block) for block in blocks]
     if "terminal" in kinds:
         _print(reports)
-    for path in write(reports, folder, kinds, loaded.title, loaded.name):
+    written = write(reports, folder, kinds, loaded.title, loaded.name)
+    for path in written:
         if path.suffix != ".pdf":
             typer.echo(f"wrote {path}")
     if wandb or loaded.track.wandb:
         from llmrec.report.mirror import mirror
 
-        mirror(reports, loaded.name, folder)
+        pictures = [path for path in written or write_plots(reports, folder / "plots") if path.suffix == ".png"]
+        mirror(reports, loaded.name, pictures)
 
 
 def compare(

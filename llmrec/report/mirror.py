@@ -8,15 +8,15 @@ from typing import Any
 
 from llmrec.report.evidence import PRIMARY
 from llmrec.report.table import Table
-from llmrec.report.write import Report, write_plots
+from llmrec.report.write import Report
 from llmrec.seeds import content_hash
 from llmrec.track import Tracker
 
 COLUMNS: list[str | int] = ["family", "method", "quantity", "mean", "spread", "low", "high", "best", "tied"]
 
 
-def mirror(reports: Sequence[Report], suite: str, folder: Path) -> None:
-    """Log every table and plot, with the best method of each dataset in the summary."""
+def mirror(reports: Sequence[Report], suite: str, pictures: Sequence[Path]) -> None:
+    """Log every table and the plots, with the best method of each dataset in the summary."""
     tracker = Tracker(
         id=f"report-{content_hash(suite)}", name=f"report · {suite}", group=suite, job_type="report",
         config={"suite": suite, "runs": [run.spec.run_id for report in reports for run in report.block.runs]},
@@ -31,9 +31,8 @@ def mirror(reports: Sequence[Report], suite: str, folder: Path) -> None:
                 tracker.summary({f"{dataset}/{row.label}/{PRIMARY}": value})
         if report.findings.best:
             tracker.summary({f"{dataset}/best": report.findings.best.label})
-    for path in write_plots(reports, folder / "plots"):
-        if path.suffix == ".png":
-            tracker.image(f"plots/{path.stem}", path)
+    for path in pictures:
+        tracker.image(f"plots/{path.stem}", path)
     tracker.close()
 
 

@@ -73,8 +73,14 @@ class Findings:
 
     @cached_property
     def baseline(self) -> Line | None:
-        """The baseline with the highest primary metric on validation; None where no record says one."""
+        """The baseline with the highest primary metric on validation; None where the records cannot say.
+
+        Methods fitted on train + validation keep a validation figure only if they stopped early on it: a choice among
+        those would pass over the counting methods, so there is none.
+        """
         rated = [line for line in self.block.finished if line.baseline and line.figures(VALIDATION)]
+        if self.block.lines and self.block.spec.protocol.fit_data != "train" and left_out_of_choice(self.block.lines):
+            return None
         return max(rated, key=lambda line: float(np.mean(line.figures(VALIDATION))), default=None)
 
     @cached_property

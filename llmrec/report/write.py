@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from llmrec.errors import UserError, nearest
 from llmrec.report import formats, page, plots
 from llmrec.report.audit import audit
-from llmrec.report.evidence import PRIMARY, Block
+from llmrec.report.evidence import PRIMARY, Block, check_same_users
 from llmrec.report.significance import LEVEL, Against, Findings, left_out_of_choice, why_no_baseline
 from llmrec.report.table import Cell, Notes, Row, Table, main_table
 from llmrec.report.words import (
@@ -58,9 +58,14 @@ def chosen_formats(text: str) -> list[str]:
 
 
 class Report:
-    """One dataset of a suite with its tables, made once and written in any format."""
+    """One dataset of a suite with its tables, made once and written in any format.
+
+    Raises:
+        UserError: figures per user are missing or corrupt, or runs were judged on different users.
+    """
 
     def __init__(self, block: Block) -> None:
+        check_same_users([run for run in block.runs if run.ok])
         self.block = block
         self.findings = Findings(block)
         tied = {line.label for line in self.findings.tied}
@@ -167,8 +172,9 @@ def refuse_unpublishable(blocks: Sequence[Block]) -> None:
 
 def write(reports: Sequence[Report], out: Path, kinds: Sequence[str], title: str, suite: str) -> list[Path]:
     """Write the chosen formats and the plots under ``out``; the files, in the order of writing."""
-    out.mkdir(parents=True, exist_ok=True)
     written = []
+    if set(kinds) - {"terminal"}:
+        out.mkdir(parents=True, exist_ok=True)
     texts: list[tuple[str, str, Callable[[], str]]] = [
         ("markdown", "table.md", lambda: markdown_text(reports, title)),
         ("latex", "table.tex", lambda: "\n".join(formats.latex(t) for r in reports for t in r.tables)),
@@ -180,7 +186,7 @@ def write(reports: Sequence[Report], out: Path, kinds: Sequence[str], title: str
             path = out / name
             path.write_text(text(), "utf-8")
             written.append(path)
-    if any(kind != "terminal" for kind in kinds):
+    if set(kinds) - {"terminal"}:
         written += write_plots(reports, out / "plots")
     return written
 

@@ -2,9 +2,7 @@
 
 import json
 import logging
-import struct
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -12,53 +10,6 @@ from llmrec import track
 from llmrec.records import Cost, Record, RunSpec, Status
 
 pytest.importorskip("wandb")
-
-BLOCK = 32768  # the file is LevelDB's log format after a header of 7 bytes
-
-
-def offline_records(path):
-    """The protobuf records of a .wandb file."""
-    from wandb.proto import wandb_internal_pb2 as pb
-
-    data, at, part, out = path.read_bytes(), 7, b"", []
-    while at + 7 <= len(data):
-        if BLOCK - at % BLOCK < 7:  # no room for a record's head: the block's end is padding
-            at += BLOCK - at % BLOCK
-            continue
-        _, length, kind = struct.unpack("<IHB", data[at : at + 7])
-        part += data[at + 7 : at + 7 + length]
-        at += 7 + length
-        if kind in (1, 4):  # whole, or the last part of one
-            record = pb.Record()
-            record.ParseFromString(part)
-            out.append(record)
-            part = b""
-    return out
-
-
-def read_back(folder, run_id):
-    """(run header, history rows, summary) of the one offline run with this id."""
-    (path,) = Path(folder).glob(f"wandb/offline-run-*/run-{run_id}.wandb")
-    header, rows, summary = None, [], {}
-    for record in offline_records(path):
-        kind = record.WhichOneof("record_type")
-        if kind == "run":
-            header = record.run
-        elif kind == "history":
-            items = record.history.item
-            rows.append({i.key or ".".join(i.nested_key): json.loads(i.value_json) for i in items})
-        elif kind == "summary":
-            summary |= {i.key or ".".join(i.nested_key): json.loads(i.value_json) for i in record.summary.update}
-    return header, rows, summary
-
-
-@pytest.fixture
-def offline(tmp_path, monkeypatch):
-    monkeypatch.setenv("LLMREC_RESULTS", str(tmp_path))
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.delenv("WANDB_DIR", raising=False)
-    track._warned.clear()
-    return tmp_path
 
 
 def make_record(spec):
@@ -69,7 +20,7 @@ def make_record(spec):
     )  # fmt: skip
 
 
-def test_an_offline_run_holds_the_curve_and_the_figures(offline):
+def test_an_offline_run_holds_the_curve_and_the_figures(offline, read_back):
     spec = RunSpec(dataset="toy", method="item-knn", params={"shrink": 10.0}, seed=3)
     tracker = track.Tracker.start("quickstart", spec, {"shrink": 10.0, "neighbours": 50})
     tracker.event({"stage": "data"})
@@ -90,7 +41,7 @@ def test_an_offline_run_holds_the_curve_and_the_figures(offline):
     assert summary["status"] == "ok"
 
 
-def test_two_runs_side_by_side_do_not_mix(offline):
+def test_two_runs_side_by_side_do_not_mix(offline, read_back):
     specs = [RunSpec(dataset="toy", method="item-knn", seed=seed) for seed in (0, 1)]
     trackers = [track.Tracker.start("quickstart", spec, {}) for spec in specs]
     for loss, tracker in enumerate(trackers):
@@ -112,7 +63,7 @@ def test_without_wandb_a_run_goes_on_and_one_warning_says_so(offline, monkeypatc
     assert len(caplog.records) == 1
 
 
-def test_a_server_that_cannot_be_reached_leaves_an_offline_run(offline, monkeypatch, caplog):
+def test_a_server_that_cannot_be_reached_leaves_an_offline_run(offline, read_back, monkeypatch, caplog):
     import wandb
 
     real = wandb.init
@@ -134,7 +85,7 @@ def test_a_server_that_cannot_be_reached_leaves_an_offline_run(offline, monkeypa
     assert any("kept offline" in r.message for r in caplog.records)
 
 
-def test_an_error_while_logging_never_reaches_the_caller(offline, caplog):
+def test_an_error_while_logging_never_reaches_the_caller(offline, read_back, caplog):
     spec = RunSpec(dataset="toy", method="item-knn")
     tracker = track.Tracker.start("quickstart", spec, {})
     tracker.image("plot", offline / "missing.png")
