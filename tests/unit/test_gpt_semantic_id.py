@@ -20,10 +20,11 @@ def _load():
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
-    return module.GptSemanticId
+    return module
 
 
-GptSemanticId = _load()
+MODULE = _load()
+GptSemanticId = MODULE.GptSemanticId
 SMALL = {
     "signal": "random", "levels": 2, "codes": 8, "window": 6, "layers": 2, "width": 32, "dropout": 0.0,
     "batch_tokens": 256, "learning_rate": 5e-3, "weight_decay": 0.0, "beams": 8, "epochs": 25, "patience": 99,
@@ -105,25 +106,6 @@ def test_history_may_come_back_when_it_is_not_masked(learnt):
     assert (method.generate(users, N_ITEMS, False).items != NO_ITEM).all()
 
 
-def test_every_event_is_in_one_window_each_epoch():
-    method = GptSemanticId(window=5, batch_tokens=64)
-    method.length = 2
-    rng = np.random.default_rng(1)
-    lengths = rng.integers(0, 40, 50)
-    indptr = np.concatenate([[0], np.cumsum(lengths)])
-    histories = Histories(indptr, rng.integers(0, 9, indptr[-1]).astype(np.int32), 9)
-    seen = set()
-    for epoch in range(3):
-        batches = list(method._batches(histories, np.random.default_rng(epoch)))
-        events = np.concatenate([s + np.arange(n) for starts, ns in batches for s, n in zip(starts, ns, strict=True)])
-        assert np.array_equal(np.sort(events), np.arange(indptr[-1]))
-        for starts, ns in batches:
-            assert ns.min() >= 1 and ns.max() <= 6
-            assert (np.searchsorted(indptr, starts, "right") == np.searchsorted(indptr, starts + ns - 1, "right")).all()
-        seen.add(tuple(np.sort(np.concatenate([starts for starts, _ in batches])).tolist()))
-    assert len(seen) == 3  # the cuts move
-
-
 def test_same_seed_same_answer_and_a_killed_run_resumes(tmp_path):
     split = chain()
     short = SMALL | {"epochs": 3, "validate_every": 1}
@@ -172,6 +154,11 @@ def test_only_candidates_are_recommended():
     users = Users(np.arange(30, dtype=np.int32), split.known("test").histories.take(np.arange(30)))
     items = method.generate(users, N_ITEMS, True).items
     assert candidates[items[items != NO_ITEM]].all()
+
+
+def test_codes_follow_the_catalogue():
+    assert [MODULE.enough_codes(n, 2) for n in (51, 1682, 12_101, 1_000_000)] == [16, 64, 256, 2048]
+    assert MODULE.enough_codes(12_101, 3) == 32
 
 
 def test_wrong_parameters_are_named():

@@ -6,7 +6,6 @@ The idea is TIGER's (Rajput et al. 2023); the model is decoder-only and the ids 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -20,6 +19,7 @@ from llmrec.gpt.model import GPT, Shape
 from llmrec.gpt.quantise import START, ItemIds, semantic_ids
 from llmrec.gpt.signals import neighbour_factors, unit_rows
 from llmrec.gpt.trie import build_trie
+from llmrec.gpt.windows import window_batches
 from llmrec.method import tune
 from llmrec.training import train
 from llmrec.types import NO_ITEM, Generated
@@ -34,8 +34,14 @@ RESOLVE = ("nearest", "level")
 SEARCHES = ("beam", "exact")
 
 
+def enough_codes(n_items: int, levels: int) -> int:
+    """The smallest power of 2 of which ``levels`` together name at least twice the items."""
+    return int(2 ** math.ceil(math.log2(2 * n_items) / levels))
+
+
 def schedule(done: float, epochs: int) -> float:
-    """The learning rate's factor after ``done`` epochs: a linear rise over the first, then half a cosine down to 0."""
+    """The learning rate's factor after ``done`` epochs: a linear rise over the first, from .02 on, and half a cosine
+    down to 0 over all. A function of the epoch alone, so that a resumed run goes on as it would have."""
     return min(done + 0.02, 1.0) * 0.5 * (1.0 + math.cos(math.pi * min(done / epochs, 1.0)))
 
 
@@ -54,20 +60,20 @@ class GptSemanticId:
     collaborative_weight: float = 1.0  # length of the collaborative part beside the text part's 1
     collaborative_dims: int = 64
     collaborative_reach: int = 5  # items at most so far apart count as neighbours
-    levels: int = tune(3, low=1, high=4)
-    codes: int = tune(32, choices=(16, 32, 64, 128, 256))
+    levels: int = tune(2, low=2, high=4)
+    codes: int = tune(0, choices=(0, 64, 128, 256))  # of each level; 0: as many as `enough_codes` says
     resolve: str = "nearest"  # items with equal codes: "nearest" free code, or one more "level"
     # model
     window: int = tune(50, low=5, high=100)  # items of history that are read
     layers: int = tune(2, low=1, high=6)
-    heads: int = 2
-    width: int = tune(64, choices=(64, 128, 256))
+    heads: int = 4
+    width: int = tune(128, choices=(64, 128, 256))
     dropout: float = tune(0.2, low=0.0, high=0.6)
     # training
-    epochs: int = 100
+    epochs: int = 25  # the learning rate falls to 0 over them
     patience: int = 5  # validations without improvement
     validate_every: int = 2  # epochs
-    batch_tokens: int = 8192
+    batch_tokens: int = 4096
     learning_rate: float = tune(2e-3, low=1e-4, high=1e-2, log=True)
     weight_decay: float = tune(0.1, low=0.0, high=0.5)
     label_smoothing: float = tune(0.0, low=0.0, high=0.2)
@@ -92,16 +98,13 @@ class GptSemanticId:
 
         def run_epoch(epoch: int) -> float:
             total, targets = 0.0, 0
-            batches = list(self._batches(histories, ctx.rng("order", epoch)))
+            batches = window_batches(  # one item longer than what is read: the last is only a target
+                histories, size=self.window + 1, events=self.batch_tokens // self.length, rng=ctx.rng("order", epoch)
+            )
             for i, rows in enumerate(batches):
                 for group in optimizer.param_groups:
                     group["lr"] = self.learning_rate * schedule(epoch + i / len(batches), self.epochs)
-                tokens = self._tokens(histories, *rows)
-                wanted = tokens[:, 1:].masked_fill(self._behind(rows[1], tokens), -100)
-                hidden = self.model(tokens[:, :-1])
-                loss = F.cross_entropy(
-                    self.model.logits(hidden).flatten(0, 1), wanted.flatten(), label_smoothing=self.label_smoothing
-                )
+                loss = self._loss(histories, *rows)
                 optimizer.zero_grad(set_to_none=True)
                 torch.autograd.backward(loss)
                 torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -114,6 +117,15 @@ class GptSemanticId:
             self, self.model, optimizer, run_epoch, ctx,
             epochs=self.epochs, patience=self.patience, validate_every=self.validate_every,
         )  # fmt: skip
+
+    def _loss(self, histories: Histories, starts: Int64, lengths: Int64) -> torch.Tensor:
+        """Cross-entropy of every token of some windows, each predicted from those before it."""
+        tokens = self._tokens(histories, starts, lengths)
+        ends = torch.from_numpy(lengths * self.length).to(tokens.device)
+        behind = torch.arange(tokens.shape[1] - 1, device=tokens.device) >= ends[:, None]
+        wanted = tokens[:, 1:].masked_fill(behind, -100)  # cross_entropy leaves out -100
+        logits = self.model.logits(self.model(tokens[:, :-1]))
+        return F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), label_smoothing=self.label_smoothing)
 
     def _check(self) -> None:
         choices = {"signal": SIGNALS, "resolve": RESOLVE, "search": SEARCHES}
@@ -136,37 +148,16 @@ class GptSemanticId:
             parts.append(factors * self.collaborative_weight)
         if self.signal == "random":
             parts.append(unit_rows(ctx.rng("ids").standard_normal((split.n_items, 64))))
+        codes = self.codes or enough_codes(split.n_items, self.levels)
         self.ids: ItemIds = semantic_ids(
             np.concatenate(parts, axis=1),
-            levels=self.levels, codes=self.codes, seed=ctx.seed_for("ids"), resolve=self.resolve,  # type: ignore[arg-type]
+            levels=self.levels, codes=codes, seed=ctx.seed_for("ids"), resolve=self.resolve,  # type: ignore[arg-type]
         )  # fmt: skip
         ctx.log("fit", **self.ids.report())
         tokens = self.ids.tokens
         self.length = tokens.shape[1]  # tokens an item
         self.trie = build_trie(tokens, split.candidates, ctx.device)
         self.id_tokens = torch.from_numpy(tokens.astype(np.int64)).to(ctx.device)  # [n_items, length]
-
-    def _batches(self, histories: Histories, rng: np.random.Generator) -> Iterator[tuple[Int64, Int64]]:
-        """Windows (first event, items) that cover every event of the training data once, as batches of equal length.
-
-        Each epoch cuts the histories elsewhere. Windows of one length share a batch, so that next to nothing is padded.
-        """
-        size = self.window + 1  # the last item of a window is only a target
-        shift = np.where(histories.lengths > size, rng.integers(0, size, len(histories)), 0)
-        pieces = -(-(histories.lengths - shift) // size) + (shift > 0)
-        rows = np.repeat(np.arange(len(histories)), pieces)
-        piece = np.arange(len(rows)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
-        piece = piece - (shift[rows] > 0)  # -1: the part before the shift
-        first = np.maximum(shift[rows] + piece * size, 0)
-        last = np.minimum(shift[rows] + (piece + 1) * size, histories.lengths[rows])
-        starts, lengths = histories.indptr[rows] + first, last - first
-        order = rng.permutation(len(starts))
-        order = order[np.argsort(lengths[order], kind="stable")]
-        starts, lengths = starts[order], lengths[order]
-        batch = np.cumsum(lengths) * self.length // self.batch_tokens
-        edges = np.append(np.flatnonzero(np.diff(batch, prepend=-1)), len(batch))
-        for i in rng.permutation(len(edges) - 1):
-            yield starts[edges[i] : edges[i + 1]], lengths[edges[i] : edges[i + 1]]
 
     def _tokens(self, histories: Histories, starts: Int64, lengths: Int64) -> torch.Tensor:
         """The start token and the ids of ``lengths`` items from events ``starts`` on, padded behind: [rows, tokens]."""
@@ -175,11 +166,6 @@ class GptSemanticId:
         items = torch.from_numpy(histories.items[np.minimum(events, len(histories.items) - 1)].astype(np.int64))
         ids = self.id_tokens[items.to(self.id_tokens.device)].flatten(1)
         return F.pad(ids, (1, 0), value=START)
-
-    def _behind(self, lengths: Int64, tokens: torch.Tensor) -> torch.Tensor:
-        """Which targets [rows, tokens - 1] are padding."""
-        ends = torch.from_numpy(lengths * self.length).to(tokens.device)
-        return torch.arange(tokens.shape[1] - 1, device=tokens.device) >= ends[:, None]
 
     def generate(self, users: Users, k: int, exclude: bool) -> Generated:
         histories = users.histories
