@@ -15,8 +15,13 @@ from typing import Any
 
 import psutil
 
-from llmrec.records import Status
+from llmrec.discover import MethodFile
+from llmrec.provenance import device, machine_class, needs_torch, provenance
+from llmrec.records import RunSpec, Status
+from llmrec.sources import packages
+from llmrec.staleness import code_fingerprint, evaluation_fingerprint
 from llmrec.suite import Limits
+from llmrec.warm import worth_importing
 from llmrec.worker import DISK_TROUBLE, Job
 
 THREAD_VARIABLES = (
@@ -148,6 +153,24 @@ class Child:
     def _kill(self) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
+
+
+def make_job(spec: RunSpec, file: MethodFile, threads: int, checkpoints: Path, *, alone: bool) -> Job:
+    """What a worker is told to do one run here and now."""
+    return Job(
+        spec=spec.model_dump(mode="json"),
+        machine_class=machine_class(file),
+        device=device(file),
+        threads=threads,
+        code=code_fingerprint(file, spec.dataset),
+        evaluation=evaluation_fingerprint(),
+        checkpoints=str(checkpoints),
+        method_file=str(file.path.resolve()),
+        imports=worth_importing(packages(file.path)),
+        torch=needs_torch(file),
+        alone=alone,
+        provenance=provenance(threads).model_dump(mode="json"),
+    )
 
 
 def environment(threads: int, gpu: str = "") -> dict[str, str]:

@@ -98,13 +98,21 @@ def method_file(name: str, methods: dict[str, MethodFile]) -> MethodFile:
 
 
 def load_method(name: str, extra: Path | None = None) -> type:
-    """Import a method's file by path and return its class.
+    """Find a method by name, import its file by path and return its class.
 
     Raises:
         UserError: there is no such method.
         MethodError: the file raises when it is imported.
     """
-    found = method_file(name, find_methods(extra))
+    return import_method(method_file(name, find_methods(extra)))
+
+
+def import_method(found: MethodFile) -> type:
+    """Import the file of a method and return its class.
+
+    Raises:
+        MethodError: the file raises when it is imported.
+    """
     module_name = f"llmrec_method_{found.path.stem}"
     spec = importlib.util.spec_from_file_location(module_name, found.path)
     assert spec is not None and spec.loader is not None

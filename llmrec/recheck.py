@@ -11,16 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from llmrec.child import Child, Ending
+from llmrec.child import Child, Ending, make_job
 from llmrec.discover import MethodFile, find_methods, method_file
 from llmrec.errors import UserError
-from llmrec.provenance import device, machine_class, provenance
+from llmrec.provenance import machine_class, provenance
 from llmrec.publish import disk_errors, publish, staging_folder
 from llmrec.records import Record, RunSpec, Status, read_record, write_record
 from llmrec.results import read_suite
 from llmrec.staleness import code_fingerprint, evaluation_fingerprint
 from llmrec.suite import Limits, Suite
-from llmrec.worker import Job
 
 TOLERANCE = 1e-4
 """How far a metric (most lie between 0 and 1) may move, absolutely or relatively, to count as the same figure."""
@@ -58,11 +57,11 @@ def verify(record: Record, folder: Path, *, limits: Limits, extra: Path | None =
     if code_fingerprint(file, record.spec.dataset) != record.fingerprints.get("code"):
         raise UserError(f"run {record.run_id} is stale: the code has changed since. Run its suite with --stale first.")
     _check_stored(record, folder)
-    again = _rerun(record.spec, record, file, limits, extra)
+    again = _rerun(record.spec, record, file, limits)
     seed_free = None
     verdict, differences = _compare(record, again)
     if not file.seeded:
-        other = _rerun(record.spec.model_copy(update={"seed": 1}), record, file, limits, extra)
+        other = _rerun(record.spec.model_copy(update={"seed": 1}), record, file, limits)
         seed_free = _same_answers(again, other)
         verdict = verdict if seed_free else "none"
     result = Verification(
@@ -78,22 +77,10 @@ def verify(record: Record, folder: Path, *, limits: Limits, extra: Path | None =
     return result
 
 
-def _rerun(spec: RunSpec, record: Record, file: MethodFile, limits: Limits, extra: Path | None) -> Record:
+def _rerun(spec: RunSpec, record: Record, file: MethodFile, limits: Limits) -> Record:
     """The record of a fresh run of ``spec`` in a temporary place, with the threads of ``record``."""
     with tempfile.TemporaryDirectory(prefix="llmrec-verify-") as temporary:
-        threads = record.provenance.threads
-        job = Job(
-            spec=spec.model_dump(mode="json"),
-            machine_class=record.machine_class,
-            device=device(file),
-            threads=threads,
-            code=record.fingerprints["code"],
-            evaluation=evaluation_fingerprint(),
-            checkpoints=str(Path(temporary) / "checkpoints"),
-            methods=str(extra.resolve()) if extra else "",
-            alone=True,
-            provenance=provenance(threads).model_dump(mode="json"),
-        )
+        job = make_job(spec, file, record.provenance.threads, Path(temporary) / "checkpoints", alone=True)
         child = Child.start(job, Path(temporary) / "run", limits, gpu="0" if job.device == "cuda" else "")
         try:
             while (ending := child.poll()) is None:

@@ -22,7 +22,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from llmrec.child import Child, Ending, environment
+from llmrec.child import Child, Ending, environment, make_job
 from llmrec.content import results_folder
 from llmrec.discover import find_methods, method_file
 from llmrec.prepare import is_prepared
@@ -31,9 +31,8 @@ from llmrec.provenance import device, gpus, machine_class, missing_package, prov
 from llmrec.publish import check_writable, disk_errors, disk_message, publish, publish_failure, staging_folder
 from llmrec.records import Cost, Record, RunSpec, Status, read_record
 from llmrec.results import find_record, run_folder
-from llmrec.staleness import State, checkpoint_folder, code_fingerprint, evaluation_fingerprint, state
+from llmrec.staleness import State, checkpoint_folder, code_fingerprint, state
 from llmrec.suite import Limits, Planned, check_params
-from llmrec.worker import Job
 
 POLL_SECONDS = 0.05
 GRACE_SECONDS = 10.0
@@ -200,10 +199,12 @@ class _Queue:
             self._tell_end(planned, record)
             lock.release()
             return
-        job = self._job(planned)
-        _only_current(Path(job.checkpoints))
+        code = code_fingerprint(planned.file, planned.spec.dataset)
+        checkpoints = checkpoint_folder(self.options.root, planned.spec.run_id, machine, code)
+        _only_current(checkpoints)
+        job = make_job(planned.spec, planned.file, self.options.threads, checkpoints, alone=self.options.jobs == 1)
         child = Child.start(job, staging, self.options.limits, gpu)
-        self.active.append(_Active(planned, child, lock, home, Path(job.checkpoints), gpu, _now()))
+        self.active.append(_Active(planned, child, lock, home, checkpoints, gpu, _now()))
         for watcher in self.options.watchers:
             watcher.begin(planned)
 
@@ -247,22 +248,6 @@ class _Queue:
         if process.returncode:
             self._say(f"{dataset}: {last}")
         return Ending(Status.OK)
-
-    def _job(self, planned: Planned) -> Job:
-        options, machine = self.options, machine_class(planned.file)
-        code = code_fingerprint(planned.file, planned.spec.dataset)
-        return Job(
-            spec=planned.spec.model_dump(mode="json"),
-            machine_class=machine,
-            device=device(planned.file),
-            threads=options.threads,
-            code=code,
-            evaluation=evaluation_fingerprint(),
-            checkpoints=str(checkpoint_folder(options.root, planned.spec.run_id, machine, code)),
-            methods=str(options.extra.resolve()) if options.extra else "",
-            alone=options.jobs == 1,
-            provenance=provenance(options.threads).model_dump(mode="json"),
-        )
 
     def _look_after_active(self) -> None:
         for active in list(self.active):

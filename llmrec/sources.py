@@ -10,7 +10,7 @@ import ast
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from llmrec.content import PACKAGE
@@ -153,6 +153,7 @@ def _absolute(node: ast.ImportFrom, path: Path) -> str:
     return ".".join((*package, *(node.module or "").split("."))).rstrip(".")
 
 
+@cache
 def _own_files(name: str) -> list[Path]:
     """The file of a llmrec module; none for other packages and neutral modules. That importing ``llmrec.a.b`` runs the
     package's ``__init__`` too changes no figure: it only exports."""

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-
-from llmrec.discover import MethodFile
-from llmrec.provenance import needs_torch
-from llmrec.sources import packages
+from collections.abc import Iterable
 
 IMPORTED_FIRST = ("numpy", "scipy", "sklearn", "torch", "transformers", "implicit")
 """Packages whose modules are imported before the clock starts where the method's source names them. RecBole is not: its
 adapter mends the libraries around it before it is imported."""
 
 
-def warm_up(file: MethodFile, device: str, threads: int) -> None:
-    """Import what the method's source names and, if that is torch, set it to deterministic and wake it up."""
-    for name in sorted(packages(file.path)):
-        if name.split(".")[0] in IMPORTED_FIRST:
-            with contextlib.suppress(ImportError):  # a name inside a module, or a package that is not there
-                importlib.import_module(name)
-    if needs_torch(file):
-        _wake_torch(device, threads)
+def worth_importing(names: Iterable[str]) -> list[str]:
+    """Of the modules that a method's source names, those to import before the clock starts."""
+    return sorted(name for name in names if name.split(".")[0] in IMPORTED_FIRST)
 
 
-def _wake_torch(device: str, threads: int) -> None:
+def import_first(modules: Iterable[str]) -> None:
+    """Import modules; a name that is something inside a module, or a package that is not there, is passed over."""
+    for name in modules:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+
+
+def wake_torch(device: str, threads: int) -> None:
+    """Set torch to deterministic, with the run's number of threads, and call it once forwards and backwards."""
     try:
         import torch
     except ImportError:

@@ -53,7 +53,9 @@ class Job:
     code: str  # fingerprints of the source, see llmrec.staleness
     evaluation: str
     checkpoints: str  # folder that outlives the process
-    methods: str  # folder of the user's own methods; "" for none
+    method_file: str
+    imports: list[str]  # modules to import before the clock starts
+    torch: bool  # whether the method may use torch
     alone: bool  # nothing is run beside it
     provenance: dict[str, Any]
 
@@ -90,13 +92,13 @@ def do(job: Job, staging: Path, emit: Emit) -> Record:
     from llmrec.context import Context
     from llmrec.curve import Curve
     from llmrec.data import load
-    from llmrec.discover import arguments, find_methods, load_method, method_file
+    from llmrec.discover import arguments, import_method, read_method_file
     from llmrec.evaluate import answer, measure, validate
     from llmrec.fitting import fit
     from llmrec.method import count_parameters, parameters
     from llmrec.split import make_split
     from llmrec.stored import write_answers
-    from llmrec.warm import warm_up
+    from llmrec.warm import import_first, wake_torch
 
     began, started = time.monotonic(), _now()
     spec = RunSpec.model_validate(job.spec)
@@ -105,10 +107,11 @@ def do(job: Job, staging: Path, emit: Emit) -> Record:
     emit({"stage": "split"})
     split, items = make_split(dataset, spec.protocol)
     emit({"stage": "warm-up"})
-    extra = Path(job.methods) if job.methods else None
-    file = method_file(spec.method, find_methods(extra))
-    warm_up(file, job.device, job.threads)
-    cls, given = load_method(spec.method, extra), arguments(spec.method, spec.params)
+    import_first(job.imports)
+    if job.torch:
+        wake_torch(job.device, job.threads)
+    file = read_method_file(Path(job.method_file))
+    cls, given = import_method(file), arguments(spec.method, spec.params)
 
     curve = Curve(Path(job.checkpoints))
 
