@@ -84,7 +84,9 @@ def rank_scores(
 def thread_count() -> int:
     """Threads for ranking: OMP_NUM_THREADS, which the suite sets for each run, else the cores that we may use."""
     chosen = os.environ.get("OMP_NUM_THREADS", "")
-    return max(1, int(chosen)) if chosen.isdigit() else len(os.sched_getaffinity(0))
+    if chosen.isdigit():
+        return max(1, int(chosen))
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _copy_checked(scores: Floats, out: Floats, flags: npt.NDArray[np.bool_], ids: Int32, name: str) -> None:
