@@ -178,6 +178,6 @@ def _best_first(items: Int32, scores: Floats, priority: Int32) -> tuple[Int32, F
     falling = scores[rows, order]
     tied = np.flatnonzero(
         (falling[:, 1:] == falling[:, :-1]).any(axis=1)
-    )  # few: sorting by two keys takes thrice as long
+    )  # only these need the slower sort by two keys
     order[tied] = np.lexsort((priority[items[tied]], -scores[tied]))[:, : k + 1]
     return items[rows, order[:, :k]], scores[rows, order[:, :k]]
