@@ -14,7 +14,7 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
-from llmrec.content import content_root
+from llmrec.content import PACKAGE, content_root
 from llmrec.discover import MethodFile
 from llmrec.records import Provenance
 from llmrec.sources import packages
@@ -122,10 +122,10 @@ def _commit(root: Path) -> tuple[str, bool]:
         return commit, bool(changed)
     digest = hashlib.sha256()
     for part in SHAPING:
-        top = root / part
+        top = PACKAGE if part == "llmrec" else root / part  # in a wheel the package holds the content, not beside it
         for path in sorted(top.rglob("*")) if top.is_dir() else [top]:
             if path.is_file() and "__pycache__" not in path.parts:
-                digest.update(f"{path.relative_to(root)}\n".encode() + path.read_bytes())
+                digest.update(f"{part}/{path.relative_to(top)}\n".encode() + path.read_bytes())
     return f"content-{digest.hexdigest()[:16]}", False
 
 

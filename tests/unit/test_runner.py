@@ -205,6 +205,50 @@ def test_train_and_valid_have_their_own_place(suite, tmp_path):
     assert "valid/ndcg@10" not in record.metrics  # fitted on it: it says nothing
 
 
+def test_weights_and_biases_hears_of_every_run_and_is_waited_for_at_the_end_only(suite, tmp_path, monkeypatch):
+    import threading
+
+    import llmrec.track
+    from llmrec.progress import Mirror
+
+    heard, may_finish = [], threading.Event()
+
+    class Tracker:
+        @classmethod
+        def start(cls, suite_name, spec, params):
+            heard.append(("start", suite_name, spec.method, params["needed"]))
+            return cls()
+
+        def event(self, event):
+            heard.append(("event", event["stage"]))
+
+        def finish(self, record):
+            may_finish.wait(10)
+            heard.append(("finish", record.status))
+
+    class Opener(Heard):
+        def end(self, run, record):
+            super().end(run, record)
+            may_finish.set()  # the runner got here although the tracker has not finished
+
+    monkeypatch.setattr(llmrec.track, "Tracker", Tracker)
+    write(tmp_path / "methods", "mine")
+    run_all(suite("mine").runs(), options(tmp_path, watchers=[Mirror("mine"), Opener()]))
+    assert heard[0] == ("start", "mine", "mine", "") and heard[-1] == ("finish", Status.OK)
+    assert ("event", "fit") in heard and len([h for h in heard if h[0] == "finish"]) == 1
+
+
+def test_without_git_a_content_hash_stands_in_for_the_commit(tmp_path, monkeypatch):
+    from llmrec import provenance
+
+    (tmp_path / "baselines").mkdir()
+    (tmp_path / "baselines" / "mine.py").write_text("x = 1")
+    first, dirty = provenance._commit(tmp_path)
+    assert first.startswith("content-") and not dirty
+    (tmp_path / "baselines" / "mine.py").write_text("x = 2")
+    assert provenance._commit(tmp_path)[0] != first
+
+
 def test_words_for_progress(capsys, suite):
     event = {"stage": "fit", "part": "fit", "epoch": 3, "epochs": 50, "loss": 1.23456, "ndcg@10": 0.04123, "left_s": 95}
     assert news(event) == "fit  epoch 3/50  loss 1.235  ndcg@10 0.0412  1 min 35 s left"
