@@ -23,7 +23,7 @@ venv: $(STAMP)
 
 # torch comes first and exactly: a range, met before the lock is read, would fetch gigabytes of another build.
 $(STAMP): requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed: make PYTHON=/path/to/python3.11" * (sys.version_info < (3, 11)))'
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or later is needed: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c requirements.lock $$(grep '^torch==' requirements.lock)
 	$(BIN)/python -m pip install --quiet -r requirements.lock
