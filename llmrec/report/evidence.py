@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from llmrec.errors import UserError
 from llmrec.records import Record, RunSpec, Status
 from llmrec.results import SuiteRun, read_suite, run_folder
-from llmrec.suite import Suite
+from llmrec.suite import Suite, suite_names
 
 if TYPE_CHECKING:
     import polars as pl
@@ -126,8 +126,7 @@ class Line:
 class Block:
     """One dataset of a suite: what one table shows."""
 
-    suite: str
-    title: str
+    suite: str  # as a command names it: a built-in suite's name, or the file's
     dataset: str
     metrics: tuple[str, ...]
     seeds: tuple[int, ...]
@@ -158,13 +157,14 @@ def gather(suite: Suite, *, root: Path | None = None) -> list[Block]:
         UserError: a corrupt record.
     """
     found = read_suite(suite, root=root)
+    address = suite.name if suite_names().get(suite.name) == suite.path else suite.path.name
     blocks = []
     for dataset in suite.datasets:
         runs = [as_run(item, root) for item in found if item.planned.spec.dataset == dataset]
         labels = list(dict.fromkeys(run.label for run in runs))
         lines = [_line([run for run in runs if run.label == label]) for label in labels]
         metrics = suite.metrics if PRIMARY in suite.metrics else (PRIMARY, *suite.metrics)
-        blocks.append(Block(suite.name, suite.title, dataset, metrics, suite.seeds, tuple(lines)))
+        blocks.append(Block(address, dataset, metrics, suite.seeds, tuple(lines)))
     return blocks
 
 

@@ -36,6 +36,7 @@ FAMILY_STYLE = {
     "hybrid": ("#cc79a7", "X"),
     "external": ("#b0a000", "v"),
 }
+FEWEST_USERS = 20  # of a slice that is drawn; with fewer its bars are noise
 LEAST_SECONDS = 1e-3
 """Costs below a millisecond are drawn at it: the clock says no more, and a logarithmic axis has no zero."""
 
@@ -99,13 +100,13 @@ def scatter(
             shown.append(line.family)
             axes.scatter(
                 x, y, s=55 if mark == "*" else 32, c=colour, marker=mark, linewidths=0.5, edgecolors=INK,
-                zorder=3, label=label,
+                zorder=3, label=label, clip_on=False,
             )  # fmt: skip
             points.append((x, y))
             names.append(display_name(line))
-        if log:
-            axes.set_xscale("log")
         axes.margins(x=0.16, y=0.1)
+        if log:
+            _log_seconds(axes)
         axes.set_xlabel(x_label)
         axes.set_ylabel(f"{PRIMARY} (bars: 95 % interval)")
         axes.set_ylim(bottom=0)
@@ -118,7 +119,7 @@ def scatter(
 def slices(block: Block, kind: str) -> Figure:
     """ndcg@10 of each method on each slice of one kind ("items", "users"), methods from best to worst."""
     lines = sorted(block.finished, key=lambda line: _mean(line.figures(PRIMARY)) or 0.0)
-    parts = _slice_names(block, kind)
+    parts = [part for other, part in _drawn_slices(block) if other == kind]
     height = 1.0 + 0.14 * len(lines) * (len(parts) + 0.8)
     with _axes(f"By {kind}", (4.4, height)) as (figure, axes):
         thick = 0.8 / len(parts)
@@ -167,9 +168,8 @@ def learning_curves(block: Block) -> Figure:
 
 
 def slice_kinds(block: Block) -> list[str]:
-    """The kinds of slices that the records have: "items", "users"."""
-    names = [name for line in block.finished for record in line.records for name in record.slices]
-    return sorted({name.split(":")[0] for name in names if ":" in name})
+    """The kinds of slices that can be drawn: "items", "users"."""
+    return sorted({kind for kind, _ in _drawn_slices(block)})
 
 
 def save(figure: Figure, path: Path) -> list[Path]:
@@ -205,6 +205,18 @@ def _axes(title: str, size: tuple[float, float] | None = None) -> Iterator[tuple
         yield figure, axes
 
 
+def _log_seconds(axes: Axes) -> None:
+    """A logarithmic x axis with plain numbers, more of them where it spans little."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    subs = (1.0,) if high / low > 300 else (1.0, 3.0) if high / low > 30 else (1.0, 2.0, 5.0)
+    axes.xaxis.set_major_locator(LogLocator(subs=subs))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: f"{seconds:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
 def _legend_in_family_order(figure: Figure, axes: Axes) -> None:
     handles: Any
     handles, labels = axes.get_legend_handles_labels()
@@ -219,9 +231,16 @@ def _mean(figures: list[float]) -> float | None:
     return float(np.mean(figures)) if figures else None
 
 
-def _slice_names(block: Block, kind: str) -> list[str]:
-    names = [n for line in block.finished for r in line.records for n in r.slices if n.startswith(f"{kind}:")]
-    return [name.split(":", 1)[1] for name in dict.fromkeys(names)]
+def _drawn_slices(block: Block) -> list[tuple[str, str]]:
+    """(kind, part) of every slice with enough users, in the records' order: ("items", "tail")."""
+    sizes: dict[str, float] = {}
+    for line in block.finished:
+        for record in line.records:
+            for name, figures in record.slices.items():
+                sizes.setdefault(name, figures.get("users", 0.0))
+    return [
+        (kind, part) for name, size in sizes.items() for kind, _, part in [name.partition(":")] if size >= FEWEST_USERS
+    ]
 
 
 def _slice_figures(line: Line, name: str) -> list[float]:

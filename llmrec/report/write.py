@@ -36,7 +36,8 @@ FIGURE_WORDS = {
     "quality-fit-cost": "Quality against the cost of fitting; up and to the left is better.",
     "quality-answer-cost": "Quality against the cost of answering all users once; up and to the left is better.",
     "accuracy-coverage": "Accuracy against the share of the catalogue that is recommended to anyone at all.",
-    "slices-items": "Accuracy where the target is a popular item (head), one of the others (tail), or new (cold).",
+    "slices-items": "Accuracy where the target is a popular item (head), one of the others (tail), or new (cold). "
+    f"Slices of fewer than {plots.FEWEST_USERS} users are not drawn.",
     "slices-users": "Accuracy for users with short, middling and long histories.",
     "learning-curves": "Validation accuracy after each epoch, one line a seed; training keeps the best epoch.",
 }
