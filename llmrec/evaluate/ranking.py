@@ -176,8 +176,6 @@ def _best_first(items: Int32, scores: Floats, priority: Int32) -> tuple[Int32, F
     order = np.argsort(-scores, axis=1)[:, : k + 1]
     rows = np.arange(len(items))[:, None]
     falling = scores[rows, order]
-    tied = np.flatnonzero(
-        (falling[:, 1:] == falling[:, :-1]).any(axis=1)
-    )  # only these need the slower sort by two keys
+    tied = np.flatnonzero((falling[:, 1:] == falling[:, :-1]).any(axis=1))  # only these need the sort by two keys
     order[tied] = np.lexsort((priority[items[tied]], -scores[tied]))[:, : k + 1]
     return items[rows, order[:, :k]], scores[rows, order[:, :k]]
