@@ -27,6 +27,7 @@ from typing import Any
 
 import torch
 
+from llmrec import toy
 from llmrec.context import Context
 from llmrec.data import load
 from llmrec.discover import load_method
@@ -124,6 +125,8 @@ class OutOfTime(Exception):
 
 def curve(name: str, params: dict[str, Any], split: Split, items: Items, limit: float) -> list[tuple[float, float]]:
     """(training seconds, validation ndcg@10) after each epoch; the validation's own seconds are left out."""
+    warm_up = load_method(name)(**params | {"epochs": 1})  # imports, on toy data
+    warm_up.fit(toy.checkerboard(), Context(seed=0, items=toy.items(50), validate=lambda _: {"ndcg@10": 0.0}))
     points: list[tuple[float, float]] = []
     began, validating = time.perf_counter(), 0.0
 
