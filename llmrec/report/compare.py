@@ -96,7 +96,7 @@ def table(a: Line, b: Line, found: Sequence[Duel]) -> Table:
         "decides; the other rows are descriptive and their p-values uncorrected."
     )
     name = f"{display_name(a)} against {display_name(b)}"
-    return Table(name, words, columns, (("", tuple(rows)),), Notes())
+    return Table(name, words, columns, (("", tuple(rows)),), Notes(), "metric")
 
 
 def find(name: str, blocks: Sequence[Block], root: Path | None = None) -> Line:

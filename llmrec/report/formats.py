@@ -46,7 +46,7 @@ def bounds(cell: Cell, column: Column) -> str:
 
 def markdown(table: Table) -> str:
     """GitHub's Markdown; families stand in rows of their own."""
-    names = ["method", *(_title_with_bounds(table, column) for column in table.columns)]
+    names = [table.head, *(_title_with_bounds(table, column) for column in table.columns)]
     lines = ["| " + " | ".join(map(_pipes, names)) + " |", "|---" + "|---:" * len(table.columns) + "|"]
     for family, rows in table.groups:
         if family:
@@ -72,7 +72,7 @@ def latex(table: Table) -> str:
         "\\centering\\small",
         "\\begin{tabular}{l" + "r" * len(table.columns) + "}",
         "\\toprule",
-        " & ".join(["Method", *heads]) + ends,
+        " & ".join([table.head.capitalize(), *heads]) + ends,
         "\\midrule",
     ]
     for number, (family, rows) in enumerate(table.groups):
@@ -142,7 +142,7 @@ def _grid(table: Table, columns: list[Column]) -> RichTable:
     from rich.text import Text
 
     grid = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    grid.add_column("method", no_wrap=True)
+    grid.add_column(table.head, no_wrap=True)
     for column in columns:
         grid.add_column(_title_with_bounds(table, column), justify="right", no_wrap=True)
     for family, rows in table.groups:

@@ -59,6 +59,7 @@ class Table:
     columns: tuple[Column, ...]
     groups: tuple[tuple[str, tuple[Row, ...]], ...]
     notes: Notes
+    head: str = "method"  # what the rows are
 
     @property
     def rows(self) -> list[Row]:
