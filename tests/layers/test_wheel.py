@@ -52,3 +52,19 @@ def test_the_installed_wheel_works_outside_the_checkout(wheel, tmp_path):
         listed = said("-m", "llmrec", "list", what)
         assert all(name in listed for name in expected), listed
     assert list(work.iterdir()) == [], "listing writes nothing"
+
+
+def test_an_editable_install_exposes_llmrec_alone_and_copies_nothing(tmp_path):
+    """A copy in site-packages would hide the checkout's package; datasets/ would pass for Hugging Face's."""
+    build = f"""
+import os
+os.chdir({str(ROOT)!r})
+from hatchling.build import build_editable
+print(build_editable({str(tmp_path)!r}))
+"""
+    done = subprocess.run([sys.executable, "-P", "-c", build], capture_output=True, text=True, check=True)
+    with zipfile.ZipFile(tmp_path / done.stdout.split()[-1]) as archive:
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+        (redirect,) = (archive.read(name).decode() for name in names if name.endswith(".py"))
+    assert len(names) == 2 and all("/" not in name for name in names), names
+    assert redirect.count("map_module") == 1 and str(ROOT / "llmrec") in redirect
