@@ -1,4 +1,4 @@
-"""What the harness lends a method while it fits: random streams, the device, item texts, a log, validation, checkpoints."""
+"""What the harness lends a method while it fits: random streams, device, item texts, log, validation, checkpoints."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Context:
     """One run's surroundings. ``items`` carries the split's item ids.
 
     ``validate`` answers the validation users with the method as it stands and returns its metrics
-    ({"ndcg@10": ..., "recall@10": ...}); it is None when there is nothing to validate on (``fit_data = "train+valid"``),
+    ({"ndcg@10": ..., "recall@10": ...}); it is None when nothing is left to validate on (``fit_data = "train+valid"``),
     and then ``epochs`` says for how many epochs to train: the number chosen before on validation.
     """
 
@@ -46,12 +46,12 @@ class Context:
         return value
 
     def rng(self, axis: str, step: int = 0) -> np.random.Generator:
-        """A NumPy generator for one random stream; ``step`` (e.g. the epoch) gives a stream that a resumed run finds again."""
+        """A NumPy generator for one stream; ``step`` (e.g. the epoch) gives a stream that a resumed run finds again."""
         self.seed_for(axis)
         return axis_rng(self.seed, axis, step)
 
     def log(self, stage: str, **values: float | int | str) -> None:
-        """Report progress: ``ctx.log("fit", epoch=3, epochs=50, loss=1.2)``. Goes to the live line and the learning curve."""
+        """Report progress, ``ctx.log("fit", epoch=3, epochs=50, loss=1.2)``, to live line and learning curve."""
         self.emit({"stage": stage, **values})
 
     def item_embeddings(self, encoder: str = "all-MiniLM-L6-v2") -> Floats:

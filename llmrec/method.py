@@ -58,7 +58,7 @@ class Scorer(Protocol):
     def fit(self, split: Split, ctx: Context) -> None: ...
 
     def score(self, users: Users) -> Floats:
-        """Scores [b, n_items], finite, in any float precision; higher is better. Seen items are masked by the harness."""
+        """Scores [b, n_items], finite, in any float precision; higher is better. The harness masks seen items."""
         ...
 
 
@@ -81,7 +81,7 @@ def parameters(cls: type) -> dict[str, Any]:
     import dataclasses
 
     return {
-        f.name: f.default if f.default is not dataclasses.MISSING else f.default_factory()  # type: ignore[misc]
+        f.name: f.default_factory() if callable(f.default_factory) else f.default
         for f in dataclasses.fields(cls)
         if f.init
     }

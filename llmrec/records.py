@@ -90,7 +90,7 @@ class Cost(_Model):
 
 
 class Provenance(_Model):
-    """Where and with what the run was made. Recorded; only ``code`` and the versions decide whether a record is stale."""
+    """Where and with what the run was made. Recorded only: none of it decides whether a record is stale."""
 
     commit: str = ""
     dirty: bool = False
@@ -129,8 +129,8 @@ class Record(_Model):
     fingerprints: dict[str, str] = Field(default_factory=dict)  # data, split, code, evaluation, answers
     seeds: dict[str, int] = Field(default_factory=dict)  # axis -> seed
     determinism: Literal["unverified", "bitwise", "tolerance", "none"] = "unverified"
-    provenance: Provenance = Provenance()  # type: ignore[call-arg]
-    cost: Cost = Cost()  # type: ignore[call-arg]
+    provenance: Provenance = Provenance()
+    cost: Cost = Cost()
 
 
 def read_record(folder: Path) -> Record:
