@@ -63,7 +63,7 @@ class RecBole:
     seeded: ClassVar[bool] = True
     early_stops: ClassVar[bool] = True
     requires: ClassVar[tuple[str, ...]] = (
-        "torch", "pandas", "yaml", "tqdm", "colorlog", "colorama", "texttable", "sklearn", "scipy",
+        "colorlog", "colorama", "texttable", "pandas", "yaml", "tqdm", "torch",
     )  # fmt: skip
     quick: ClassVar[dict[str, Any]] = {
         "epochs": 6, "learning_rate": 0.03, "batch_size": 128, "config": {"MAX_ITEM_LIST_LENGTH": 10},
