@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy and torch: small matrices are slower with threads
+
 ANCHORS = "test_anchors.py"
 
 

@@ -70,6 +70,10 @@ def check(
 
     Exit code 1 when a check is broken. Examples: `llmrec check ease` · `llmrec check my-method --methods my_methods`
     """
+    import os
+
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy and torch: small matrices are slower with threads
+
     from llmrec.contract import examine
     from llmrec.discover import find_methods, method_file
     from llmrec.errors import MethodError
@@ -114,6 +118,10 @@ def score(
         typer.Option("-d", "--dataset", help="Which of the suite's datasets; needed where it has several."),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="The seed that the other program ran with.")] = 0,
+    results: Annotated[
+        Path | None,
+        typer.Option("--results", metavar="DIR", help="Results folder [default: $LLMREC_RESULTS or results/]."),
+    ] = None,
 ) -> None:
     """Judge answers that any other program made, under the suite's masks and metrics, and keep them as a record.
 
@@ -124,7 +132,7 @@ def score(
     """
     from llmrec.scoring import score_file
 
-    record, folder = score_file(suite, file, name, dataset=dataset, seed=seed)
+    record, folder = score_file(suite, file, name, dataset=dataset, seed=seed, root=results)
     shown = "  ".join(f"{metric} {record.metrics[metric]:.4f}" for metric in ("recall@10", "ndcg@10", "coverage@10"))
     typer.echo(f"{record.spec.method} on {record.spec.dataset}: {shown}")
     typer.echo(

@@ -20,7 +20,7 @@ def subjects() -> dict[str, Subject]:
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in NAMES])
 def test_contract(name, check, subjects):
     file = FILES[name.split(":")[0]]
     assert file.problem is None
