@@ -28,6 +28,8 @@ def neighbour_factors(histories: Histories, *, reach: int, dims: int) -> Floats:
         return np.zeros((n, dims), np.float32)
     information = np.log(counts.data * total / (margin[counts.row] * margin[counts.col]))
     positive = scipy.sparse.csr_matrix((np.maximum(information, 0), (counts.row, counts.col)), shape=(n, n))
+    if positive.nnz == 0 or positive.max() == 0:  # everything beside everything: nothing to tell apart
+        return np.zeros((n, dims), np.float32)
     rank = min(dims, n - 1)
     left, values, _ = scipy.sparse.linalg.svds(positive, k=rank, v0=np.full(n, n**-0.5))  # v0: no random start
     vectors = np.zeros((n, dims))
