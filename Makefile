@@ -32,10 +32,10 @@ $(STAMP): requirements.lock pyproject.toml
 	@touch $@
 
 test: venv
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 test-all: venv
-	$(BIN)/python -m pytest -n 2 -m ""
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m ""
 
 lint: venv
 	$(BIN)/ruff check .

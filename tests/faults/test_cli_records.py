@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.xdist_group("records")  # one process: the fixture that all share is dear
+
 SUITE = """
 datasets = ["ml-100k"]
 seeds = [0]

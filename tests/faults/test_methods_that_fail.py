@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+pytestmark = pytest.mark.xdist_group("methods-that-fail")  # one process: the fixture that all share is dear
+
 BODY = '''
 from dataclasses import dataclass
 from typing import ClassVar

@@ -17,6 +17,8 @@ from llmrec.scoring import score_file
 from llmrec.split import make_split
 from llmrec.suite import load_suite
 
+pytestmark = pytest.mark.xdist_group("scoring")  # one process: the fixture that all share is dear
+
 SUITE = """
 datasets = ["ml-100k"]
 seeds = [0]
