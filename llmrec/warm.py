@@ -6,9 +6,10 @@ import contextlib
 import importlib
 from collections.abc import Iterable
 
-IMPORTED_FIRST = ("numpy", "scipy", "sklearn", "torch", "transformers", "implicit")
-"""Packages whose modules are imported before the clock starts where the method's source names them. RecBole is not: its
-adapter mends the libraries around it before it is imported."""
+from llmrec.errors import UserError
+
+IMPORTED_FIRST = ("numpy", "scipy", "sklearn", "torch", "transformers", "implicit", "recbole")
+"""Packages whose modules are imported before the clock starts where the method's source names them."""
 
 
 def worth_importing(names: Iterable[str]) -> list[str]:
@@ -18,9 +19,23 @@ def worth_importing(names: Iterable[str]) -> list[str]:
 
 def import_first(modules: Iterable[str]) -> None:
     """Import modules; a name that is something inside a module, or a package that is not there, is passed over."""
-    for name in modules:
-        with contextlib.suppress(ImportError):
-            importlib.import_module(name)
+    names = list(modules)
+    if any(name.startswith("recbole") for name in names):
+        with contextlib.suppress(ImportError, UserError):  # the adapter says so itself
+            _import_recbole()
+    for name in names:
+        if not name.startswith("recbole"):
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
+
+
+def _import_recbole() -> None:
+    """RecBole can be imported only while the libraries around it are mended."""
+    from llmrec.recbole_mend import mended
+
+    with mended():
+        for name in ("model.general_recommender", "model.sequential_recommender", "trainer", "data.utils"):
+            importlib.import_module(f"recbole.{name}")
 
 
 def wake_torch(device: str, threads: int) -> None:
