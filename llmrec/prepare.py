@@ -9,9 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llmrec.content import cache_folder, content_root
+from llmrec.content import PACKAGE, cache_folder, content_root
 from llmrec.seeds import content_hash
-from llmrec.sources import closure, meaning_hash, module_file
 
 if TYPE_CHECKING:
     from llmrec.types import Items
@@ -37,9 +36,9 @@ def _note(dataset: str) -> Path:
 
 def _made_by(dataset: str) -> str:
     """What preparation depends on: the card, the source that reads and embeds, and whether there is an encoder."""
-    card = (content_root() / "datasets" / f"{dataset}.toml").read_text("utf-8")
-    source = meaning_hash(closure([module_file("llmrec.data"), module_file("llmrec.encode")]))
-    return content_hash([card, source, importlib.util.find_spec(ENCODER) is not None])
+    card = content_root() / "datasets" / f"{dataset}.toml"
+    files = [card, PACKAGE / "encode.py", *sorted((PACKAGE / "data").glob("*.py"))]
+    return content_hash([importlib.util.find_spec(ENCODER) is not None, *(path.read_text("utf-8") for path in files)])
 
 
 def can_embed(items: Items) -> bool:
