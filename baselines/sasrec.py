@@ -127,7 +127,9 @@ class SASRec:
         )
 
     def run_epoch(self, histories: Histories, optimizer: torch.optim.Optimizer, ctx: Context, epoch: int) -> float:
-        """One pass over all windows; returns the mean loss of a target."""
+        """One pass over all windows; returns the mean loss of a target. The learning rate falls linearly to zero."""
+        for group in optimizer.param_groups:
+            group["lr"] = self.learning_rate * (1 - epoch / max(self.epochs, ctx.epochs or 0))
         total, count = torch.zeros((), device=ctx.device), 0
         negatives = ctx.rng("negatives", epoch) if self.loss == "bce" else None
         for inputs, targets in self.batches(histories, ctx.rng("order", epoch)):

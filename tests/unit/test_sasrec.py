@@ -80,16 +80,28 @@ def test_windows_are_cut_elsewhere_in_each_epoch() -> None:
 
 
 def test_resumed_run_gives_the_same_scores(tmp_path: Path) -> None:
-    split, asked = chains(), users([1, 2, 3], [4], [])
-    params = {"length": 8, "width": 16, "dropout": 0.3, "batch_size": 16}
-    whole = sasrec(epochs=4, **params)
-    whole.fit(split, Context(seed=3, items=toy.items(N_ITEMS)))
-    half = sasrec(epochs=2, **params)
-    half.fit(split, Context(seed=3, items=toy.items(N_ITEMS), folder=tmp_path))
-    rest = sasrec(epochs=4, **params)
-    rest.fit(split, Context(seed=3, items=toy.items(N_ITEMS), folder=tmp_path))
-    assert not np.array_equal(half.score(asked), whole.score(asked))
-    assert np.array_equal(rest.score(asked), whole.score(asked))
+    """Ended in its third epoch, after an epoch that a checkpoint keeps."""
+    split, asked, items = chains(), users([1, 2, 3], [4], []), toy.items(N_ITEMS)
+    params = {"length": 8, "width": 16, "dropout": 0.3, "batch_size": 16, "epochs": 4}
+    whole = sasrec(**params)
+    whole.fit(split, Context(seed=3, items=items))
+
+    class Killed(Exception):
+        pass
+
+    class Mortal(Context):
+        def rng(self, axis: str, step: int = 0) -> np.random.Generator:
+            if step == 2:
+                raise Killed
+            return super().rng(axis, step)
+
+    with pytest.raises(Killed):
+        sasrec(**params).fit(split, Mortal(seed=3, items=items, folder=tmp_path))
+    events: list[dict[str, Any]] = []
+    resumed = sasrec(**params)
+    resumed.fit(split, Context(seed=3, items=items, folder=tmp_path, emit=events.append))
+    assert events[0]["resumed_at"] == 2
+    assert np.array_equal(resumed.score(asked), whole.score(asked))
 
 
 def test_scores_do_not_depend_on_who_else_is_in_the_batch() -> None:
