@@ -116,6 +116,8 @@ def question(config: Any, users: Int32, histories: Histories) -> Any:
     column = np.arange(length) + (length - kept)[:, None]
     items = np.where(column < length, np.take_along_axis(newest, np.minimum(column, length - 1), axis=1), 0)
     batch[config["ITEM_ID_FIELD"] + config["LIST_SUFFIX"]] = torch.as_tensor(items)
+    if config["model"] in ("SASRecCPR", "GRU4RecCPR"):  # need a target to answer, for its loss: any will do
+        batch[config["ITEM_ID_FIELD"]] = torch.ones(len(users), dtype=torch.int64)
     if config["model"] == "DIEN":  # looks at its negatives when it answers, too, and does nothing with them
         batch[config["NEG_PREFIX"] + config["ITEM_ID_FIELD"] + config["LIST_SUFFIX"]] = torch.as_tensor(items)
     batch[config["ITEM_LIST_LENGTH_FIELD"]] = torch.as_tensor(np.maximum(kept, 1))  # 0 is no index; see score()
