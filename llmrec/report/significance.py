@@ -37,8 +37,14 @@ class Against:
     effect: float  # Cohen's d of the paired differences
 
     @property
+    def distinct(self) -> bool:
+        """Significant over users, and not a matter of seeds: the permutation test does not see the seeds' spread, the
+        interval does, so both must agree."""
+        return self.p < LEVEL and not self.low <= 0 <= self.high
+
+    @property
     def verdict(self) -> str:
-        if self.p >= LEVEL:
+        if not self.distinct:
             return "not distinguishable"
         return "better" if self.difference > 0 else "worse"
 
@@ -94,7 +100,7 @@ class Findings:
     @property
     def tied(self) -> list[Line]:
         """Methods that cannot be told from the best."""
-        return [found.line for found in self.against_best if found.p >= LEVEL]
+        return [found.line for found in self.against_best if not found.distinct]
 
     def _against(self, reference: Line | None) -> list[Against]:
         if reference is None:

@@ -96,7 +96,8 @@ def caption(block: Block) -> str:
     return (
         f"Means over seeds ± standard deviation; 95 % intervals over users. Bold: best of a column (outside accuracy, "
         f"of the personal methods). {TIED}: not distinguishable from the best at {PRIMARY} (paired permutation test, "
-        f"Holm-corrected, p ≥ {LEVEL}). Costs are means of one run in {cost_unit(block)}{why}."
+        f"Holm-corrected, p ≥ {LEVEL}, or a 95 % interval over users and seeds that holds 0). Costs are means of one "
+        f"run in {cost_unit(block)}{why}."
     )
 
 

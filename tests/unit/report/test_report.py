@@ -1,6 +1,7 @@
 """The report over a finished benchmark: figures, marks, reasons, choices, and what it refuses."""
 
 import csv
+import dataclasses
 import io
 import re
 import subprocess
@@ -84,6 +85,21 @@ def test_bold_is_best_and_the_mark_means_not_distinguishable(whole_lab):
             values = [cell.value for row in report.main.rows if (cell := row.cells[column.key]).value is not None]
             bold = [row.cells[column.key].value for row in report.main.rows if row.cells[column.key].best]
             assert set(bold) == {max(values)}
+
+
+@pytest.mark.parametrize(
+    ("p", "low", "high", "verdict"),
+    [
+        (0.001, -0.03, -0.01, "worse"),
+        (0.001, 0.01, 0.03, "better"),
+        (0.2, -0.03, -0.01, "not distinguishable"),
+        (0.04, -0.03, 0.001, "not distinguishable"),  # clear over users, but the seeds' spread holds 0
+    ],
+)
+def test_a_verdict_needs_the_test_and_the_interval(finished, p, low, high, verdict):
+    one = finished.findings.against_best[0]
+    found = dataclasses.replace(one, p=p, low=low, high=high, difference=(low + high) / 2)
+    assert found.verdict == verdict
 
 
 def test_outside_accuracy_random_wins_nothing(finished):
