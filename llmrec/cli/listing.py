@@ -120,7 +120,7 @@ def score(
     seed: Annotated[int, typer.Option("--seed", min=0, help="The seed that the other program ran with.")] = 0,
     results: Annotated[
         Path | None,
-        typer.Option("--results", metavar="DIR", help="Results folder [default: $LLMREC_RESULTS or results/]."),
+        typer.Option("--results", metavar="DIR", help="Results folder; default: $LLMREC_RESULTS or results/."),
     ] = None,
 ) -> None:
     """Judge answers that any other program made, under the suite's masks and metrics, and keep them as a record.

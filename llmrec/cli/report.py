@@ -15,7 +15,7 @@ Methods = Annotated[
     Path | None, typer.Option("--methods", metavar="DIR", help="A folder with method files of your own.")
 ]
 Results = Annotated[
-    Path | None, typer.Option("--results", metavar="DIR", help="Results folder [default: $LLMREC_RESULTS or results/].")
+    Path | None, typer.Option("--results", metavar="DIR", help="Results folder; default: $LLMREC_RESULTS or results/.")
 ]
 
 
@@ -26,7 +26,7 @@ def report(
     ] = "terminal,markdown,latex,csv,html",
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="DIR", help="Where to write [default: SUITE's folder in the results]."),
+        typer.Option("--out", metavar="DIR", help="Where to write; default: SUITE's folder in the results."),
     ] = None,
     publishable: Annotated[
         bool, typer.Option("--publishable", help="Refuse missing and stale runs and uncommitted changes.")

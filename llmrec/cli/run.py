@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="A suite's name (llmrec list suites) or a .toml file.")]
 RunId = Annotated[str, typer.Argument(metavar="RUN_ID", help="A run's id, or its first characters.")]
 Results = Annotated[
-    Path | None, typer.Option("--results", metavar="DIR", help="Results folder [default: $LLMREC_RESULTS or results/].")
+    Path | None, typer.Option("--results", metavar="DIR", help="Results folder; default: $LLMREC_RESULTS or results/.")
 ]
 Methods = Annotated[
     Path | None, typer.Option("--methods", metavar="DIR", help="A folder with method files of your own.")
@@ -27,7 +27,7 @@ def run(
     suite: SuiteName,
     method: Annotated[list[str] | None, typer.Option("-m", "--method", help="Only this row; repeatable.")] = None,
     dataset: Annotated[list[str] | None, typer.Option("-d", "--dataset", help="Only this dataset; repeatable.")] = None,
-    seeds: Annotated[str, typer.Option(help="Only these seeds, e.g. 0,1 [default: the suite's].")] = "",
+    seeds: Annotated[str, typer.Option(help="Only these seeds, e.g. 0,1; default: the suite's.")] = "",
     jobs: Annotated[
         int, typer.Option(min=1, help="Runs at the same time. Timings are marked as shared if over 1.")
     ] = 1,

@@ -1,5 +1,6 @@
 """What README shows is what works: its method file is the template, and its suite and library example are valid."""
 
+import os
 import re
 import subprocess
 import sys
@@ -26,6 +27,15 @@ def test_the_method_of_readme_passes_the_check(tmp_path):
     command = [sys.executable, "-P", "-m", "llmrec", "check", "my-method", "--methods", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0 and "0 broken" in done.stdout, done.stdout + done.stderr
+
+
+def test_the_library_example_of_readme_runs(tmp_path):
+    environment = os.environ | {"LLMREC_RESULTS": str(tmp_path)}
+    command = [sys.executable, "-P", "-c", blocks("python")[1]]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
+    assert done.returncode == 0, done.stderr
+    ndcg, seconds = map(float, done.stdout.split())
+    assert 0 < ndcg < 1 and seconds > 0
 
 
 def test_the_suite_of_readme_is_valid(tmp_path):
