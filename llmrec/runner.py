@@ -35,6 +35,10 @@ from llmrec.staleness import State, checkpoint_folder, code_fingerprint, state
 from llmrec.suite import Limits, Planned, check_params
 
 POLL_SECONDS = 0.05
+SLOW_POLL_SECONDS = 0.25
+"""Runs are looked at every twentieth of a second while they are young, so that the end of a quick one is noticed at
+once; later less often, so that looking costs a long one nothing."""
+
 GRACE_SECONDS = 10.0
 """What a worker gets between being asked to stop and being killed."""
 
@@ -158,7 +162,8 @@ class _Queue:
                     with disk_errors(self.options.root):
                         self._start_some(signals)
                         self._look_after_active()
-                    time.sleep(POLL_SECONDS)
+                    youngest = min((active.child.seconds for active in self.active), default=0.0)
+                    time.sleep(min(max(POLL_SECONDS, youngest / 50), SLOW_POLL_SECONDS))
             except Interrupted:
                 self._wind_up(signals)
                 raise
