@@ -15,9 +15,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: quickstart venv test test-all lint lock clean
 
+# Everything is computed here and now: the records under results/quickstart are this machine's own, never committed ones.
 quickstart: venv
-	$(BIN)/llmrec run quickstart --jobs $(JOBS)
-	$(BIN)/llmrec report quickstart --out results/quickstart
+	$(BIN)/llmrec run quickstart --jobs $(JOBS) --results results/quickstart
+	$(BIN)/llmrec report quickstart --results results/quickstart --out results/quickstart
 
 venv: $(STAMP)
 
