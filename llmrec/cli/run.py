@@ -69,7 +69,7 @@ def run(
             raise typer.Exit(130) from None
     else:
         records = [_own_record(p, options.root) for p in planned]
-    _print_table(loaded, options.root)
+    _print_table(loaded, suite, options.root)
     failed = [r for r in records if r is None or r.status in ("failed", "oom", "timeout")]
     if failed:
         _explain_failures(failed)
@@ -202,7 +202,7 @@ def _count(states: list[State]) -> str:
     return ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
 
 
-def _print_table(suite: Suite, root: Path) -> None:
+def _print_table(suite: Suite, typed: str, root: Path) -> None:
     """The report's table without what takes time: intervals, significance, plots."""
     from rich.console import Console
 
@@ -211,7 +211,7 @@ def _print_table(suite: Suite, root: Path) -> None:
     from llmrec.report.table import main_table
     from llmrec.report.words import cost_columns, metric_column
 
-    caption = f"Means over seeds ± standard deviation. Intervals, significance, plots: llmrec report {suite.name}"
+    caption = f"Means over seeds ± standard deviation. Intervals, significance, plots: llmrec report {typed}"
     for block in gather(suite, root=root):
         columns = [*map(metric_column, block.metrics), *cost_columns(block)]
         print_table(main_table(block, columns, caption, lambda line, metric: None, set()), Console())
