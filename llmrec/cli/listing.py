@@ -10,12 +10,8 @@ from typing import Annotated
 
 import typer
 
+from llmrec.cli.options import Methods, Results
 from llmrec.errors import UserError
-
-Methods = Annotated[
-    Path | None,
-    typer.Option("--methods", metavar="DIR", help="A folder with method files of your own."),
-]
 
 
 class What(StrEnum):
@@ -118,10 +114,7 @@ def score(
         typer.Option("-d", "--dataset", help="Which of the suite's datasets; needed where it has several."),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="The seed that the other program ran with.")] = 0,
-    results: Annotated[
-        Path | None,
-        typer.Option("--results", metavar="DIR", help="Results folder; default: $LLMREC_RESULTS or results/."),
-    ] = None,
+    results: Results = None,
 ) -> None:
     """Judge answers that any other program made, under the suite's masks and metrics, and keep them as a record.
 

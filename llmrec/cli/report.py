@@ -7,16 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from llmrec.cli.options import Methods, Results, SuiteName
+
 if TYPE_CHECKING:
     from llmrec.report.write import Report
-
-SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="A suite's name (llmrec list suites) or a .toml file.")]
-Methods = Annotated[
-    Path | None, typer.Option("--methods", metavar="DIR", help="A folder with method files of your own.")
-]
-Results = Annotated[
-    Path | None, typer.Option("--results", metavar="DIR", help="Results folder; default: $LLMREC_RESULTS or results/.")
-]
 
 
 def report(

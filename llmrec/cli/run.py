@@ -8,19 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from llmrec.cli.options import Methods, Results, SuiteName
+
 if TYPE_CHECKING:
     from llmrec.records import Record
     from llmrec.staleness import State
     from llmrec.suite import Planned, Suite
 
-SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="A suite's name (llmrec list suites) or a .toml file.")]
 RunId = Annotated[str, typer.Argument(metavar="RUN_ID", help="A run's id, or its first characters.")]
-Results = Annotated[
-    Path | None, typer.Option("--results", metavar="DIR", help="Results folder; default: $LLMREC_RESULTS or results/.")
-]
-Methods = Annotated[
-    Path | None, typer.Option("--methods", metavar="DIR", help="A folder with method files of your own.")
-]
 
 
 def run(
