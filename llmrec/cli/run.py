@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -60,6 +61,7 @@ def run(
         try:
             records = run_all(planned, options)
         except Interrupted:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is wound up: one more Ctrl-C has nothing left to end
             typer.echo("interrupted; the same command goes on from here", err=True)
             raise typer.Exit(130) from None
     else:
