@@ -10,8 +10,15 @@
         def fit(self, split: Split, ctx: Context) -> None: ...
         def score(self, users: Users) -> np.ndarray: ...      # [b, n_items], higher is better
 
-A method answers by ``score`` (every item) or by ``generate`` (its own lists). Class attributes say what the harness
-must know; all have defaults:
+A method answers in the forms natural to it; each task says which it takes (`llmrec.tasks`):
+
+    score(users)                 every item's score                       topn, impressions
+    generate(users, k, exclude)  its own lists of items                   topn
+    rerank(users, candidates)    scores of the given candidates           impressions
+    predict(users, items)        the rating of (user, item) pairs         rating
+    search(texts, k)             items for a request in words             request
+
+Class attributes say what the harness must know; all have defaults:
 
     family       "non-personal" | "collaborative" | "sequential" | "content" | "bert" | "gpt" | "hybrid"
     seeded       False: no random stream is used, one run stands for all seeds (default True)
@@ -28,8 +35,10 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from llmrec.context import Context
-    from llmrec.types import Floats, Generated, Split, Users
+    from llmrec.types import Floats, Generated, Histories, Int32, Split, Users
 
 FAMILIES = ("non-personal", "collaborative", "sequential", "content", "bert", "gpt", "hybrid", "external")
 
@@ -73,7 +82,38 @@ class Generator(Protocol):
         ...
 
 
-Method = Scorer | Generator
+@runtime_checkable
+class Reranker(Protocol):
+    """Scores given candidates, e.g. the news that were shown."""
+
+    def fit(self, split: Split, ctx: Context) -> None: ...
+
+    def rerank(self, users: Users, candidates: Histories) -> Floats:
+        """Row r of ``candidates`` was shown to row r of ``users``; scores [len(candidates.items)], in that order."""
+        ...
+
+
+@runtime_checkable
+class Predictor(Protocol):
+    """Predicts ratings."""
+
+    def fit(self, split: Split, ctx: Context) -> None: ...
+
+    def predict(self, users: Int32, items: Int32) -> Floats:
+        """The rating [n] that user ``users[j]`` would give item ``items[j]``; either may be unknown to training."""
+        ...
+
+
+@runtime_checkable
+class Searcher(Protocol):
+    """Finds items for requests in words."""
+
+    def fit(self, split: Split, ctx: Context) -> None: ...
+
+    def search(self, texts: Sequence[str], k: int) -> tuple[Int32, Floats]:
+        """Up to k different items a request, best first: ids [n, k], NO_ITEM where there is none, and scores [n, k],
+        falling, -inf where there is no item."""
+        ...
 
 
 def parameters(cls: type) -> dict[str, Any]:

@@ -40,18 +40,40 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+ProtocolName = Literal[
+    "leave-one-out", "temporal", "ratio", "random", "user-holdout", "official", "impressions", "requests"
+]
+
+TaskName = Literal["topn", "impressions", "rating", "request"]
+
+
 class Protocol(_Model):
     """How a dataset is split and answers are judged. Part of a run's identity."""
 
-    name: Literal["leave-one-out", "temporal"] = Field("leave-one-out", description="how the data are split")
+    name: ProtocolName = Field("leave-one-out", description="how the data are split")
     fit_data: Literal["train", "train+valid"] = Field("train", description="what a method fits on")
     mask_history: bool = Field(True, description="leave a user's own history out of the ranking")
     candidates: Literal["all", "train"] = Field("all", description="items that may be recommended")
     ties: Literal["hash", "file"] = Field(
         "hash", description="order of equal times: a seeded hash, or the file's order"
     )
+    repeats: Literal["train", "drop", "target"] = Field(
+        "train",
+        description="repeated events of a user and item: they train but are never a target, are dropped, or may be "
+        "targets like any other",
+    )
+    max_history: Annotated[int, Field(gt=0)] | Literal["all"] = Field(
+        "all", description="newest events of each user that are used; older ones are dropped before splitting"
+    )
+    cuts: tuple[float, float] = Field(
+        (0.8, 0.9),
+        description="where training and validation end: quantiles of time (temporal), shares of a user's events "
+        "(ratio), of all events (random) or of the users (user-holdout)",
+    )
+    fold: Annotated[int, Field(ge=1)] | None = Field(None, description="which of the dataset's official folds tests")
+    withhold: bool = Field(True, description="requests: take the field that labels are made of out of the item texts")
     users: Annotated[int, Field(gt=0)] | Literal["all"] = Field(
-        "all", description="users asked: all, or a protocol-seeded sample of this size"
+        "all", description="users (or impressions, or requests) asked: all, or a protocol-seeded sample of this size"
     )
     seed: int = Field(0, ge=0, description="seed of tie order, samples and item permutation")
 
@@ -59,7 +81,7 @@ class Protocol(_Model):
 class RunSpec(_Model):
     """One run. Everything that shapes its result, and nothing else; its hash is the run's id."""
 
-    task: Literal["topn"] = "topn"
+    task: TaskName = "topn"
     dataset: str
     protocol: Protocol = Protocol()  # type: ignore[call-arg]
     method: str

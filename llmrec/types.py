@@ -6,7 +6,7 @@ Users and items are int32 ids from 0. An array's shape stands beside it in brack
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.floating[Any]]
+Bools = npt.NDArray[np.bool_]
 Part = Literal["valid", "test"]
 
 NO_ITEM = -1
@@ -83,6 +84,11 @@ class Histories:
     def rows(self) -> Int64:
         """The row of every event, int64 [events]."""
         return np.repeat(np.arange(len(self)), self.lengths)
+
+    @property
+    def ages(self) -> Int64:
+        """How far back every event lies in its row, int64 [events]; 0 is the newest."""
+        return np.repeat(self.indptr[1:], self.lengths) - 1 - np.arange(len(self.items))
 
     def take(self, rows: npt.NDArray[np.integer[Any]]) -> Histories:
         """The histories of some rows, in that order."""
@@ -174,6 +180,41 @@ class Users:
 
 
 @dataclass(frozen=True)
+class Impressions:
+    """Lists that were shown to users, and what they clicked. Row r: user ``users.ids[r]``, whose history at that moment
+    is row r of ``users.histories``, was shown row r of ``shown``; a user may have several rows."""
+
+    users: Users  # n rows
+    shown: Histories  # n rows: the candidates, in the order of the log
+    clicked: Bools  # [len(shown.items)]
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    def take(self, rows: npt.NDArray[np.integer[Any]]) -> Impressions:
+        """Some impressions, in that order."""
+        clicks = Histories(self.shown.indptr, self.clicked.astype(np.int32), 2).take(rows).items
+        users = Users(self.users.ids[rows], self.users.histories.take(rows))
+        return Impressions(users, self.shown.take(rows), clicks.astype(bool))
+
+
+@dataclass(frozen=True)
+class Requests:
+    """Requests in a user's own words and the items that answer them."""
+
+    texts: list[str]  # [n]
+    relevant: Histories  # n rows: the labelled items of each request, in no order
+    kinds: list[str]  # [n]: the slice of each request, e.g. "shares words" or "shares no word"
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def take(self, rows: npt.NDArray[np.integer[Any]]) -> Requests:
+        """Some requests, in that order."""
+        return Requests([self.texts[r] for r in rows], self.relevant.take(rows), [self.kinds[r] for r in rows])
+
+
+@dataclass(frozen=True)
 class Split:
     """Who learns from what, and who is asked for what.
 
@@ -188,11 +229,19 @@ class Split:
     test: Interactions  # test targets
     fit_data: Literal["train", "train+valid"]
     mask_history: bool
-    candidates: npt.NDArray[np.bool_]  # [n_items]: may be recommended
+    candidates: Bools  # [n_items]: may be recommended
     canonical: Int32  # [n_items]
     item_order: Int32  # [n_items]: protocol-seeded priorities that break score ties in lists; smaller comes first
     asked: dict[Part, Int32]  # users asked in each part, ascending (all with a target, or the protocol's sample)
     fingerprint: str
+    given: dict[Part, Interactions] = field(default_factory=dict)
+    """What is known of the users asked in a part where it is not what others learn from (``user-holdout``)."""
+    impressions: dict[Literal["fit", "valid", "test"], Impressions] = field(default_factory=dict)
+    """The task ``impressions``: what was shown, to fit on and to be judged by."""
+    requests: dict[Part, Requests] = field(default_factory=dict)
+    """The task ``request``: what is asked for in words."""
+    liked: float | None = None  # the lowest rating that says "liked"
+    scale: tuple[float, float] | None = None  # the lowest and the highest rating that can be given
 
     @property
     def fit(self) -> Interactions:
@@ -205,7 +254,10 @@ class Split:
         return Interactions(frame, self.n_users, self.n_items)
 
     def known(self, part: Part) -> Interactions:
-        """What is known when the part's users are asked: train before validation, train + validation before test."""
+        """What is known when the part's users are asked: train before validation, train + validation before test,
+        unless the protocol gives something else."""
+        if part in self.given:
+            return self.given[part]
         return self.train if part == "valid" else self.train_and_valid
 
     def targets(self, part: Part) -> Targets:

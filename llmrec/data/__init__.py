@@ -32,6 +32,17 @@ class Dataset:
     items: Items
     users: list[str]  # raw ids; row u is user u
     fingerprint: str
+    official: pl.Series | None = None
+    """The dataset's own split, String, one value a row of ``interactions.frame``: "train", "valid" and "test"; or the
+    fold that the event tests, "1", "2", ..."""
+    impressions: pl.DataFrame | None = None
+    """What was shown: part str ("fit", "valid" or "test"), user int32, time int64 (null if unknown), history
+    list[int32] (oldest first), shown list[int32], clicked list[bool]."""
+    requests: pl.DataFrame | None = None
+    """Requests in words: text str, items list[int32] (those that answer it), kind str (its slice), field str (the item
+    field that the labels are made of), part str ("valid" or "test")."""
+    fields: pl.DataFrame | None = None
+    """Every text field that the files give for an item (categories list[str], all others str); row i is item i."""
 
 
 def load(name: str) -> Dataset:
