@@ -24,8 +24,8 @@ class Context:
     """One run's surroundings. ``items`` carries the split's item ids.
 
     ``validate`` answers the validation users with the method as it stands and returns its metrics
-    ({"ndcg@10": ..., "recall@10": ...}); it is None when nothing is left to validate on (``fit_data = "train+valid"``),
-    and then ``epochs`` says for how many epochs to train: the number chosen before on validation.
+    ({"ndcg@10": ..., "recall@10": ...}), of which ``watched`` decides. It is None when nothing is left to validate on
+    (``fit_data = "train+valid"``), and then ``epochs`` says for how many epochs to train: the number chosen before.
     """
 
     seed: int
@@ -34,6 +34,8 @@ class Context:
     folder: Path | None = None  # checkpoints; None: do not write any
     validate: Callable[[Any], dict[str, float]] | None = None
     epochs: int | None = None
+    watched: str = "ndcg@10"  # the task's primary metric
+    better: int = 1  # 1: higher is better, -1: lower is
     emit: Callable[[dict[str, Any]], None] = _silent
     used_axes: dict[str, int] = field(default_factory=dict)
     models: dict[str, str] = field(default_factory=dict)  # pretrained model name -> revision or content hash

@@ -11,20 +11,20 @@ import time
 from pathlib import Path
 from typing import Any
 
-WATCHED = "ndcg@10"
-
 LEFT_OUT = ("stage", "epochs", "left_s")
 """Keys of a progress event that are no part of the curve."""
 
 
 class Curve:
-    """One point an epoch: part ("fit", "choose", "refit"), epoch, loss, ndcg@10 where validated, seconds since
-    fitting began.
+    """One point an epoch: part ("fit", "choose", "refit"), epoch, loss, the watched metric where validated, seconds
+    since fitting began.
 
-    ``folder`` outlives the process (the checkpoints'); None keeps the curve in memory.
+    ``folder`` outlives the process (the checkpoints'); None keeps the curve in memory. ``better``: 1 where a higher
+    figure of the watched metric is better, -1 where a lower one is.
     """
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path | None, watched: str = "ndcg@10", better: int = 1) -> None:
+        self.watched, self.better = watched, better
         self.path = folder / "curve.jsonl" if folder else None
         self.points: list[dict[str, Any]] = []
         self.earlier_seconds = 0.0
@@ -57,7 +57,8 @@ class Curve:
 
     def best(self) -> float | None:
         """The best validation figure of the fit on the training part; None if training did not validate."""
-        return max((p[WATCHED] for p in self.points if WATCHED in p and p.get("part") != "refit"), default=None)
+        found = [p[self.watched] for p in self.points if self.watched in p and p.get("part") != "refit"]
+        return max(found, key=lambda figure: self.better * figure, default=None)
 
     def _resume(self, part: str | None, epoch: int) -> None:
         kept = [p for p in self.earlier if p.get("part") == part and p["epoch"] <= epoch]

@@ -54,6 +54,7 @@ class MethodFile:
     early_stops: bool = False
     requires: tuple[str, ...] = ()
     needs_text: bool = False
+    verbs: tuple[str, ...] = ()  # what it can be asked: score, generate, rerank, predict, search
     params: dict[str, Parameter] = field(default_factory=dict, hash=False)
     summary: str = ""
     problem: str | None = None  # why the file cannot be used, if it cannot
@@ -156,8 +157,10 @@ def read_method_file(path: Path) -> MethodFile:
         expected = f"a literal {_ATTRIBUTES[wrong[0]].__name__}"
         return MethodFile(name, path, problem=f"class attribute {wrong[0]!r} should be {expected}")
     summary = (ast.get_docstring(node) or ast.get_docstring(tree) or "").strip().split("\n")[0]
-    return MethodFile(name, path, params=_parameters(node, known), summary=summary, **attributes)
+    return MethodFile(name, path, params=_parameters(node, known), summary=summary, verbs=_verbs(node), **attributes)
 
+
+VERBS = ("score", "generate", "rerank", "predict", "search")
 
 _ATTRIBUTES: dict[str, type] = {
     "family": str, "seeded": bool, "early_stops": bool, "requires": tuple, "needs_text": bool,
@@ -176,6 +179,10 @@ def _method_class(tree: ast.Module) -> ast.ClassDef | str:
 
 def _is_dataclass(node: ast.ClassDef) -> bool:
     return any("dataclass" in ast.unparse(decorator).split("(")[0] for decorator in node.decorator_list)
+
+
+def _verbs(node: ast.ClassDef) -> tuple[str, ...]:
+    return tuple(verb for verb in VERBS if _defines(node, verb))
 
 
 def _defines(node: ast.ClassDef, name: str) -> bool:

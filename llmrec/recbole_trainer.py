@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from llmrec.context import Context
 
-WATCHED = "ndcg@10"
-
 
 def seed_all(seed: int) -> None:
     """Seed every random stream that RecBole draws from."""
@@ -71,10 +69,10 @@ def make_trainer(method: Any, config: Any, net: Any, data: Any, ctx: Context, *,
 
         def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> tuple[float, dict[str, float]]:
             metrics = valid_data(method)
-            if metrics[WATCHED] >= self.best_valid_score:  # RecBole's rule: the later of two equals
+            if metrics[ctx.watched] >= self.best_valid_score:  # RecBole's rule: the later of two equals
                 self.best_epoch = self.epoch + 1
-            self._log(self.train_loss_dict[self.epoch], **{WATCHED: metrics[WATCHED]})
-            return metrics[WATCHED], metrics
+            self._log(self.train_loss_dict[self.epoch], **{ctx.watched: metrics[ctx.watched]})
+            return metrics[ctx.watched], metrics
 
         def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
             """RecBole writes the best epoch to a file that it reads again; here it stays in memory."""

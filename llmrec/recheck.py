@@ -54,7 +54,7 @@ def verify(record: Record, folder: Path, *, limits: Limits, extra: Path | None =
         raise UserError(f"run {record.run_id} is {record.status}: there is nothing to verify.")
     if (here := machine_class(file)) != record.machine_class:
         raise UserError(f"run {record.run_id} was made on {record.machine_class}; this is {here}. Verify it there.")
-    if code_fingerprint(file, record.spec.dataset) != record.fingerprints.get("code"):
+    if code_fingerprint(file, record.spec.dataset, record.spec.task) != record.fingerprints.get("code"):
         raise UserError(f"run {record.run_id} is stale: the code has changed since. Run its suite with --stale first.")
     _check_stored(record, folder)
     again = _rerun(record.spec, record, file, limits)
@@ -175,7 +175,7 @@ def _measure_again(record: Record, folder: Path, root: Path, split: Any, items: 
             "metrics": {**validation, **measures.metrics},
             "slices": measures.slices,
             "counts": measures.counts,
-            "fingerprints": {**record.fingerprints, "evaluation": evaluation_fingerprint()},
+            "fingerprints": {**record.fingerprints, "evaluation": evaluation_fingerprint(record.spec.task)},
         }
     )
     if after == record:

@@ -67,6 +67,7 @@ class Protocol(_Model):
     )
     cuts: tuple[float, float] = Field(
         (0.8, 0.9),
+        strict=False,  # TOML and JSON have lists only
         description="where training and validation end: quantiles of time (temporal), shares of a user's events "
         "(ratio), of all events (random) or of the users (user-holdout)",
     )

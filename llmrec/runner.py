@@ -204,7 +204,7 @@ class _Queue:
             self._tell_end(planned, record)
             lock.release()
             return
-        code = code_fingerprint(planned.file, planned.spec.dataset)
+        code = code_fingerprint(planned.file, planned.spec.dataset, planned.spec.task)
         checkpoints = checkpoint_folder(self.options.root, planned.spec.run_id, machine, code)
         _only_current(checkpoints)
         job = make_job(planned.spec, planned.file, self.options.threads, checkpoints, alone=self.options.jobs == 1)
@@ -298,7 +298,7 @@ class _Queue:
             status=ending.status,
             error=ending.error,
             log_tail=child.log_tail() if child else "",
-            fingerprints={"code": code_fingerprint(planned.file, planned.spec.dataset)},
+            fingerprints={"code": code_fingerprint(planned.file, planned.spec.dataset, planned.spec.task)},
             provenance=provenance(self.options.threads).model_copy(update={"started": started, "finished": _now()}),
             cost=Cost(
                 total_seconds=child.seconds if child else 0.0,

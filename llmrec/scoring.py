@@ -25,7 +25,7 @@ from llmrec.split import make_split
 from llmrec.staleness import code_fingerprint, evaluation_fingerprint
 from llmrec.stored import write_answers
 from llmrec.suite import Suite, load_suite
-from llmrec.worker import LIST_LENGTH
+from llmrec.tasks.topn import LIST_LENGTH
 
 if TYPE_CHECKING:
     from llmrec.types import Floats, Items

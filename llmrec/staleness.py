@@ -13,7 +13,7 @@ from typing import Literal
 
 from llmrec.content import content_root
 from llmrec.discover import MethodFile
-from llmrec.records import Record, Status
+from llmrec.records import Record, Status, TaskName
 from llmrec.seeds import content_hash
 from llmrec.sources import closure, meaning_hash, module_file
 
@@ -25,21 +25,27 @@ State = Literal["missing", "fresh", "stale", "stale evaluation", "failed", "undo
 failed: failed, oom or timeout · undone: interrupted, or skipped for want of a package · missing: no record."""
 
 
-def code_fingerprint(file: MethodFile, dataset: str) -> str:
+def code_fingerprint(file: MethodFile, dataset: str, task: TaskName = "topn") -> str:
     """Hash of all source that shapes the answers of a method on a dataset.
 
     A method that stops early depends on how validation is measured too.
     """
-    modules = ["llmrec.data", "llmrec.split", "llmrec.fitting", "llmrec.evaluate.answers"]
-    if file.early_stops:
-        modules.append("llmrec.evaluate")
+    modules = ["llmrec.data", "llmrec.split", "llmrec.fitting"]
+    if task == "topn" and not file.early_stops:
+        modules.append("llmrec.evaluate.answers")
+    else:
+        modules.append(_judge(task))
     sources = meaning_hash(closure([file.path, *map(module_file, modules)]))
     return content_hash([sources, card_fingerprint(dataset)])
 
 
-def evaluation_fingerprint() -> str:
-    """Hash of the source that turns answers into metrics."""
-    return meaning_hash(closure([module_file("llmrec.evaluate")]))
+def evaluation_fingerprint(task: TaskName = "topn") -> str:
+    """Hash of the source that turns a task's answers into metrics."""
+    return meaning_hash(closure([module_file(_judge(task))]))
+
+
+def _judge(task: TaskName) -> str:
+    return "llmrec.evaluate" if task == "topn" else f"llmrec.tasks.{task}"
 
 
 def card_fingerprint(dataset: str) -> str:
@@ -57,9 +63,9 @@ def state(record: Record | None, file: MethodFile) -> State:
         return "undone"
     if record.status != Status.OK:
         return "failed"
-    if record.fingerprints.get("code") != code_fingerprint(file, record.spec.dataset):
+    if record.fingerprints.get("code") != code_fingerprint(file, record.spec.dataset, record.spec.task):
         return "stale"
-    if record.fingerprints.get("evaluation") != evaluation_fingerprint():
+    if record.fingerprints.get("evaluation") != evaluation_fingerprint(record.spec.task):
         return "stale evaluation"
     return "fresh"
 

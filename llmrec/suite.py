@@ -1,5 +1,6 @@
-"""A suite: one TOML file that says what is run. Datasets x protocol x methods x seeds, and the budget.
+"""A suite: one TOML file that says what is run. Task, datasets x protocol x methods x seeds, and the budget.
 
+    task = "topn"
     title = "Every family on MovieLens-100K"
     datasets = ["ml-100k"]
     seeds = [0, 1, 2]
@@ -14,12 +15,16 @@
     label = "bpr"
     params = { epochs = 20 }
 
+``folds = [1, 2, 3, 4, 5]`` runs all official folds of a dataset. A row with ``control = true`` stands apart and never
+competes; only such a row may change the protocol: ``protocol = { withhold = false }``.
+
 Every mistake in it is one sentence: file, key, what was expected, and the nearest right name.
 """
 
 from __future__ import annotations
 
 import difflib
+import itertools
 import json
 import tomllib
 import typing
@@ -33,18 +38,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from llmrec.content import content_root
 from llmrec.discover import MethodFile, Parameter, find_methods, method_file, split_name
 from llmrec.errors import UserError, nearest
-from llmrec.records import Protocol, RunSpec
-
-CUTOFFS = (5, 10, 20)
-METRICS = (
-    *(f"{name}@{k}" for name in ("recall", "ndcg", "hit", "mrr", "map", "precision") for k in CUTOFFS),
-    *(
-        f"{name}@{k}"
-        for name in ("coverage", "gini", "novelty", "diversity_text", "diversity_genre", "popularity", "tail")
-        for k in CUTOFFS
-    ),
-)
-"""What ``metrics`` in a suite may name: the columns that a suite's table shows."""
+from llmrec.records import Protocol, RunSpec, TaskName
+from llmrec.tasks import TASKS
 
 
 class _Part(BaseModel):
@@ -70,19 +65,25 @@ class Entry(_Part):
     name: str = Field(description="a method's name, for example 'ease' or 'recbole:BPR'")
     label: str = Field(default="", description="the name of the row; default: the method's name")
     params: dict[str, Any] = Field(default_factory=dict, description="a table of parameters")
+    control: bool = Field(default=False, description="true for a row that is shown apart and never competes")
+    protocol: dict[str, Any] = Field(
+        default_factory=dict, description="a table of protocol options that this control row changes"
+    )
 
 
 class _File(_Part):
     title: str = Field(default="", description="a string")
+    task: TaskName = Field(default="topn", description="one of topn, impressions, rating, request")
     datasets: list[str] = Field(min_length=1, description="a list of dataset names")
     seeds: list[Annotated[int, Field(ge=0)]] = Field(
         default=[0, 1, 2], min_length=1, description="a list of whole numbers from 0"
     )
-    threads: int = Field(default=1, ge=1, description="a whole number from 1, per run")
-    metrics: list[str] = Field(
-        default=["recall@10", "ndcg@10", "coverage@10"], min_length=1, description="a list of metric names"
+    folds: list[Annotated[int, Field(ge=1)]] = Field(
+        default=[], description="a list of official folds, from 1, with protocol.name = 'official'"
     )
-    protocol: Protocol = Protocol()  # type: ignore[call-arg]
+    threads: int = Field(default=1, ge=1, description="a whole number from 1, per run")
+    metrics: list[str] = Field(default=[], description="a list of metric names; default: the task's own")
+    protocol: Protocol | None = Field(default=None, description="a table of protocol options")
     limits: Limits = Limits()
     track: Track = Track()
     methods: list[Entry] = Field(min_length=1, description="one [[methods]] table or more")
@@ -90,11 +91,12 @@ class _File(_Part):
 
 @dataclass(frozen=True)
 class Planned:
-    """One run that a suite asks for, under the label of its row."""
+    """One run that a suite asks for, under the label of its row. ``control``: the row never competes."""
 
     label: str
     spec: RunSpec
     file: MethodFile
+    control: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,9 @@ class Suite:
     name: str
     title: str
     path: Path
+    task: TaskName
     datasets: tuple[str, ...]
+    folds: tuple[int, ...]  # official folds that all stand in one table; () where the protocol says which, if any
     seeds: tuple[int, ...]
     threads: int
     metrics: tuple[str, ...]
@@ -140,18 +144,23 @@ class Suite:
         kept = [e for e in self.entries if not methods or e.label in methods or e.name in methods]
         planned: dict[tuple[str, str], Planned] = {}
         for seed in seeds or self.seeds:
-            for dataset in datasets or self.datasets:
-                for entry in kept:
-                    file = self.files[entry.name]
-                    spec = RunSpec(
-                        dataset=dataset,
-                        protocol=self.protocol,
-                        method=entry.name,
-                        params=entry.params,
-                        seed=seed if file.seeded else 0,
-                    )
-                    planned.setdefault((entry.label, spec.run_id), Planned(entry.label, spec, file))
+            for dataset, fold, entry in itertools.product(datasets or self.datasets, self.folds or (None,), kept):
+                file = self.files[entry.name]
+                spec = RunSpec(
+                    task=self.task,
+                    dataset=dataset,
+                    protocol=changed(self.protocol, {**({"fold": fold} if fold else {}), **entry.protocol}),
+                    method=entry.name,
+                    params=entry.params,
+                    seed=seed if file.seeded else 0,
+                )
+                planned.setdefault((entry.label, spec.run_id), Planned(entry.label, spec, file, entry.control))
         return list(planned.values())
+
+
+def changed(protocol: Protocol, options: dict[str, Any]) -> Protocol:
+    """The protocol with some options changed, checked anew."""
+    return Protocol.model_validate({**protocol.model_dump(), **options})
 
 
 def suite_names() -> dict[str, Path]:
@@ -174,7 +183,10 @@ def load_suite(name_or_path: str | Path, extra: Path | None = None) -> Suite:
         file = _File.model_validate(raw, strict=True)
     except ValidationError as error:
         raise UserError(_explain(error, path)) from None
+    task = TASKS[file.task]
+    protocol = file.protocol or Protocol.model_validate({"name": task.protocols[0]})
     _check_names(file, path)
+    _check_protocol(file, protocol, path)
     methods = find_methods(extra)
     files: dict[str, MethodFile] = {}
     entries: list[Entry] = []
@@ -184,16 +196,23 @@ def load_suite(name_or_path: str | Path, extra: Path | None = None) -> Suite:
             found = method_file(entry.name, methods)
         except UserError as error:
             raise UserError(f"{where}: key 'name': {error}") from None
+        if found.verbs and not set(found.verbs) & set(task.verbs):  # none at all: inherited, which only a run can see
+            raise UserError(
+                f"{where}: cannot be asked for the task {task.name!r}, which wants {' or '.join(task.verbs)}; "
+                f"it has {', '.join(found.verbs)}."
+            )
         files[entry.name] = found
         params = check_params(entry.name, entry.params, found, where)
-        entries.append(Entry(name=entry.name, label=entry.label or entry.name, params=params))
+        _check_control(entry, protocol, where)
+        entries.append(entry.model_copy(update={"label": entry.label or entry.name, "params": params}))
     labels = [entry.label for entry in entries]
     if twice := [label for label in labels if labels.count(label) > 1]:
         raise UserError(f"{path}: two rows are called {twice[0]!r}. Give each its own `label`.")
     return Suite(
-        name=path.stem, title=file.title or path.stem, path=path, datasets=tuple(file.datasets),
-        seeds=tuple(file.seeds), threads=file.threads, metrics=tuple(file.metrics), protocol=file.protocol,
-        limits=file.limits, track=file.track, entries=tuple(entries), files=files,
+        name=path.stem, title=file.title or path.stem, path=path, task=file.task, datasets=tuple(file.datasets),
+        folds=tuple(file.folds), seeds=tuple(file.seeds), threads=file.threads,
+        metrics=tuple(file.metrics) or task.shown, protocol=protocol, limits=file.limits, track=file.track,
+        entries=tuple(entries), files=files,
     )  # fmt: skip
 
 
@@ -257,12 +276,48 @@ def _check_names(file: _File, path: Path) -> None:
     for dataset in file.datasets:
         if dataset not in datasets:
             raise UserError(f"{path}: key 'datasets': unknown dataset {dataset!r}.{nearest(dataset, datasets)}")
+    metrics = TASKS[file.task].metrics
     for metric in file.metrics:
-        if metric not in METRICS:
-            raise UserError(f"{path}: key 'metrics': unknown metric {metric!r}.{nearest(metric, METRICS)}")
-    for key, values in (("datasets", file.datasets), ("seeds", file.seeds), ("metrics", file.metrics)):
+        if metric not in metrics:
+            raise UserError(
+                f"{path}: key 'metrics': the task {file.task!r} has no metric {metric!r}.{nearest(metric, metrics)}"
+            )
+    lists: dict[str, Sequence[Any]] = {
+        "datasets": file.datasets, "seeds": file.seeds, "metrics": file.metrics, "folds": file.folds,
+    }  # fmt: skip
+    for key, values in lists.items():
         if len(set(values)) < len(values):
             raise UserError(f"{path}: key {key!r}: an entry stands twice.")
+
+
+def _check_protocol(file: _File, protocol: Protocol, path: Path) -> None:
+    """The protocol fits the task, and folds fit the protocol."""
+    admitted = TASKS[file.task].protocols
+    if protocol.name not in admitted:
+        raise UserError(
+            f"{path}: key 'protocol.name': the task {file.task!r} is asked under {', '.join(admitted)}, "
+            f"not {protocol.name!r}."
+        )
+    if file.folds and (protocol.name != "official" or protocol.fold is not None):
+        raise UserError(f"{path}: key 'folds': goes with protocol.name = 'official' and without protocol.fold.")
+
+
+def _check_control(entry: Entry, protocol: Protocol, where: str) -> None:
+    """Only control rows change the protocol, for one table never mixes two; and what they change are its options."""
+    if not entry.protocol:
+        return
+    if not entry.control:
+        raise UserError(f"{where}: key 'protocol': only a control row may change the protocol; add control = true.")
+    unknown = [key for key in entry.protocol if key not in Protocol.model_fields or key == "name"]
+    if unknown:
+        known = [key for key in Protocol.model_fields if key != "name"]
+        raise UserError(f"{where}: key 'protocol': cannot change {unknown[0]!r}.{nearest(unknown[0], known)}")
+    try:
+        Protocol.model_validate({**protocol.model_dump(mode="json"), **entry.protocol}, strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise UserError(f"{where}: key 'protocol.{key}': {first['msg']}, found {first['input']!r}.") from None
 
 
 def _explain(error: ValidationError, path: Path) -> str:

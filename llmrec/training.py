@@ -21,9 +21,6 @@ from llmrec.errors import MethodError
 if TYPE_CHECKING:
     from llmrec.context import Context
 
-WATCHED = "ndcg@10"
-"""The validation metric that stops training, the primary metric of the suite."""
-
 
 def train(
     method: Any,
@@ -62,9 +59,9 @@ def train(
             raise MethodError(f"training diverged: the loss of epoch {done} is {loss}. Try a lower learning rate.")
         values: dict[str, float | int] = {"epoch": done, "epochs": epochs, "loss": loss}
         if ctx.validate is not None and (done % validate_every == 0 or done == epochs):
-            values[WATCHED] = ctx.validate(method)[WATCHED]
-            if values[WATCHED] > best:
-                best, best_epoch, misses = values[WATCHED], done, 0
+            values[ctx.watched] = ctx.validate(method)[ctx.watched]
+            if (figure := ctx.better * values[ctx.watched]) > best:
+                best, best_epoch, misses = figure, done, 0
                 best_weights = copy.deepcopy(model.state_dict())
             else:
                 misses += 1
@@ -91,7 +88,7 @@ def _resume(
 ) -> tuple[int, float, int, int, dict[str, Any] | None]:
     """Epochs done, best value, its epoch, misses since and best weights (None: not validated yet); a checkpoint's, else
     a new start's. A checkpoint that cannot be read or fits another model is ignored, and the log says so."""
-    fresh: tuple[int, float, int, int, dict[str, Any] | None] = (0, -1.0, 0, 0, None)
+    fresh: tuple[int, float, int, int, dict[str, Any] | None] = (0, -math.inf, 0, 0, None)
     if checkpoint is None or not checkpoint.exists():
         return fresh
     untouched = copy.deepcopy(model.state_dict())

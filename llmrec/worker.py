@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     from llmrec.curve import Curve
     from llmrec.types import Floats, Items, Split
 
-LIST_LENGTH = 20
-"""Items in a stored recommendation list."""
-
 DISK_TROUBLE = 74
 """Exit code that says: the disk is full or cannot be written."""
 
@@ -93,19 +90,19 @@ def do(job: Job, staging: Path, emit: Emit) -> Record:
     from llmrec.curve import Curve
     from llmrec.data import load
     from llmrec.discover import arguments, import_method, read_method_file
-    from llmrec.evaluate import answer, measure, validate
     from llmrec.fitting import fit
     from llmrec.method import count_parameters, parameters
     from llmrec.split import make_split
-    from llmrec.stored import write_answers
+    from llmrec.tasks import TASKS, implementation
     from llmrec.warm import import_first, wake_torch
 
     began, started = time.monotonic(), _now()
     spec = RunSpec.model_validate(job.spec)
+    facts, task = TASKS[spec.task], implementation(spec.task)
     emit({"stage": "data"})
     dataset = load(spec.dataset)
     emit({"stage": "split"})
-    split, items = make_split(dataset, spec.protocol)
+    split, items = make_split(dataset, spec.protocol, spec.task)
     emit({"stage": "warm-up"})
     import_first(job.imports)
     if job.torch:
@@ -113,28 +110,32 @@ def do(job: Job, staging: Path, emit: Emit) -> Record:
     file = read_method_file(Path(job.method_file))
     cls, given = import_method(file), arguments(spec.method, spec.params)
 
-    curve = Curve(Path(job.checkpoints))
+    curve = Curve(Path(job.checkpoints), facts.primary, facts.better)
 
     def note(event: dict[str, Any]) -> None:
         curve.add(event)
         emit(event)
 
-    ctx = Context(seed=spec.seed, items=items, device=job.device, folder=Path(job.checkpoints), emit=note)
+    ctx = Context(
+        seed=spec.seed, items=items, device=job.device, folder=Path(job.checkpoints), emit=note,
+        watched=facts.primary, better=facts.better,
+    )  # fmt: skip
     cost: dict[str, Any] = {}
     emit({"stage": "fit"})
     curve.start()
     with _clock(cost, "fit"):
-        method = fit(lambda: cls(**given), split, ctx, validate, early_stops=file.early_stops)
+        method = fit(lambda: cls(**given), split, ctx, task.validate, early_stops=file.early_stops)
     cost["fit_seconds"] += curve.earlier_seconds
     cost["fit_cpu_seconds"] += curve.earlier_cpu_seconds
     emit({"stage": "answer"})
     with _clock(cost, "answer"):
-        answers = answer(method, split, "test", k=LIST_LENGTH)
+        answers = task.answer(method, split, "test")
     emit({"stage": "measure"})
-    measures = measure(answers, split, items, _diversity_embeddings(items, ctx))
-    validation = _validation(split, method, curve, validate)
-    measures.users.write_parquet(staging / "users.parquet")
-    hashes = write_answers(answers, split, staging)
+    embeddings = _diversity_embeddings(items, ctx) if spec.task == "topn" else None
+    measures = task.measure(answers, split, items, embeddings)
+    validation = _validation(split, method, curve, task.validate)
+    measures.users.write_parquet(staging / facts.units_file)
+    hashes = task.write(answers, split, staging)
     curve.write(staging / "curve.jsonl")
     return Record(
         run_id=spec.run_id,
@@ -154,7 +155,7 @@ def do(job: Job, staging: Path, emit: Emit) -> Record:
         provenance=Provenance(**{**job.provenance, "models": ctx.models, "started": started, "finished": _now()}),
         cost=Cost(
             **cost,
-            answers_per_second=len(answers.targets) / max(cost["answer_seconds"], 1e-9),
+            answers_per_second=len(measures.users) / max(cost["answer_seconds"], 1e-9),
             total_seconds=time.monotonic() - began + curve.earlier_seconds,
             total_cpu_seconds=_cpu_seconds() + curve.earlier_cpu_seconds,
             peak_rss_bytes=_peak_memory(),
@@ -183,13 +184,11 @@ def explain(error: BaseException) -> tuple[Status, str]:
 def _validation(split: Split, method: Any, curve: Curve, validate: Any) -> dict[str, float]:
     """ "valid/ndcg@10": what baselines are chosen by. The best epoch's where training stopped on it; none for a method
     that was fitted on the validation part."""
-    from llmrec.curve import WATCHED
-
     if (best := curve.best()) is not None:
-        return {f"valid/{WATCHED}": best}
+        return {f"valid/{curve.watched}": best}
     if split.fit_data != "train":
         return {}
-    return {f"valid/{WATCHED}": validate(method, split)[WATCHED]}
+    return {f"valid/{curve.watched}": validate(method, split)[curve.watched]}
 
 
 def _fail(error: BaseException, staging: Path) -> int:

@@ -18,7 +18,7 @@ LAYERS = (
     ("what a method may use", "context encode gpt recbole_data recbole_mend recbole_trainer toy training"),
     (
         "the parts of one run",
-        "discover evaluate external fitting prepare provenance sources split staleness stored warm",
+        "discover evaluate external fitting prepare provenance sources split staleness stored tasks warm",
     ),
     ("one run", "worker"),
     (

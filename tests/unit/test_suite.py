@@ -3,7 +3,8 @@
 import pytest
 
 from llmrec.errors import UserError
-from llmrec.suite import METRICS, load_suite, suite_names
+from llmrec.suite import load_suite, suite_names
+from llmrec.tasks import TASKS
 
 METHODS = {
     "seeded.py": """
@@ -120,7 +121,7 @@ def test_parameters_are_checked_against_the_fields_of_the_method(load, given, ex
         ('name = "fixed"', 'nmae = "fixed"', "methods[2]"),
         ('name = "fixed"', 'name = "fixd"', "methods[2] ('fixd'): key 'name': unknown method 'fixd'. Did you mean"),
         ('name = "fixed"', 'name = "fixed"\nlabel = "seeded"', "two rows are called 'seeded'"),
-        ('title = "T"', 'metrics = ["recal@10"]', "unknown metric 'recal@10'. Did you mean 'recall@10'?"),
+        ('title = "T"', 'metrics = ["recal@10"]', "the task 'topn' has no metric 'recal@10'. Did you mean 'recall@10'?"),
         ("[protocol]", "[limits]\nseconds = 0\n[protocol]", "key 'limits.seconds': expected seconds of"),
         ("[protocol]", "[protocol", "not valid TOML"),
     ],
@@ -166,4 +167,4 @@ def test_metrics_that_a_suite_may_name_are_those_that_are_measured():
     import numpy as np
 
     measures = measure(answer(Constant(), split, "test"), split, toy.items(50), np.eye(50, dtype=np.float32))
-    assert set(METRICS) == set(measures.metrics)
+    assert set(TASKS["topn"].metrics) == set(measures.metrics)

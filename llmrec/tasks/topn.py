@@ -1,0 +1,27 @@
+"""The task ``topn``: a user's held-out items, ranked among all candidates (see `llmrec.evaluate`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from llmrec.evaluate import Answers, measure, validate
+from llmrec.evaluate import answer as ask
+from llmrec.stored import read_answers as read
+from llmrec.stored import write_answers
+from llmrec.types import Part, Split
+
+__all__ = ["answer", "measure", "read", "validate", "write"]
+
+LIST_LENGTH = 20
+"""Items in a stored recommendation list."""
+
+
+def answer(method: Any, split: Split, part: Part) -> Answers:
+    """Ranks of all relevant items of a part's users, and their lists."""
+    return ask(method, split, part, k=LIST_LENGTH)
+
+
+def write(answers: Answers, split: Split, folder: Path) -> dict[str, str]:
+    """ranks.parquet and answers.parquet (see `llmrec.stored`)."""
+    return write_answers(answers, split, folder)
