@@ -17,7 +17,7 @@ import polars as pl
 
 from llmrec.data import Dataset
 from llmrec.errors import UserError
-from llmrec.records import Protocol
+from llmrec.records import Protocol, TaskName
 from llmrec.seeds import axis_rng, axis_seed, canonical_json, hash64
 from llmrec.types import Int32, Int64, Interactions, Items, Part, Split
 
@@ -30,7 +30,7 @@ MIN_ITEMS = 3
 Bools = npt.NDArray[np.bool_]
 
 
-def make_split(dataset: Dataset, protocol: Protocol) -> tuple[Split, Items]:
+def make_split(dataset: Dataset, protocol: Protocol, task: TaskName = "topn") -> tuple[Split, Items]:
     """The split of a dataset under a protocol, and its catalogue in the split's item ids.
 
     The same protocol gives the same split for every method and every run seed, whatever the order of the input's rows
