@@ -50,7 +50,7 @@ def answer_hashes(ranks: pl.DataFrame, lists: pl.DataFrame) -> dict[str, str]:
         "answers": [ranks["user"], ranks["item"], ranks["rank"], lists["user"], lists["item"]],
         "scores": [lists["score"]],
     }
-    return {name: _digest([c.to_numpy() for c in some]) for name, some in columns.items()}
+    return {name: digest([c.to_numpy() for c in some]) for name, some in columns.items()}
 
 
 def read_tables(folder: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -98,9 +98,10 @@ def _canonical(items: Int32, split: Split) -> Int32:
     return np.where(items == NO_ITEM, NO_ITEM, split.canonical[items]).astype(np.int32)
 
 
-def _digest(arrays: list[np.ndarray]) -> str:
-    digest = hashlib.sha256()
+def digest(arrays: list[np.ndarray]) -> str:
+    """The first 16 hex digits of the SHA-256 of some arrays, their types and lengths included."""
+    found = hashlib.sha256()
     for array in arrays:
-        digest.update(f"{array.dtype}/{len(array)}/".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()[:16]
+        found.update(f"{array.dtype}/{len(array)}/".encode())
+        found.update(np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()[:16]
