@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from llmrec.types import Interactions, Items, Split
+from llmrec.types import Histories, Impressions, Interactions, Items, Split, Users
 
 
 def interactions(sequences: Sequence[Sequence[int]], n_items: int, first: Sequence[int] | None = None) -> Interactions:
@@ -48,6 +48,19 @@ def leave_one_out(
         mask_history=mask_history, candidates=np.ones(n_items, bool), canonical=ids, item_order=ids,
         asked={"valid": asked, "test": asked}, fingerprint="toy",
     )  # fmt: skip
+
+
+def impressions(rows: Sequence[tuple[int, Sequence[int], Sequence[int], Sequence[int]]], n_items: int) -> Impressions:
+    """Impressions from (user, history, items shown, items clicked)."""
+    users, histories, shown, clicked = zip(*rows, strict=True) if rows else ((), (), (), ())
+    hits = [item in some for items, some in zip(shown, clicked, strict=True) for item in items]
+    asked = Users(np.array(users, np.int32), _rows(histories, n_items))
+    return Impressions(asked, _rows(shown, n_items), np.array(hits, bool))
+
+
+def _rows(sequences: Sequence[Sequence[int]], n_items: int) -> Histories:
+    indptr = np.cumsum([0, *map(len, sequences)])
+    return Histories(indptr, np.array([item for some in sequences for item in some], np.int32), n_items)
 
 
 def items(n_items: int) -> Items:
