@@ -45,8 +45,7 @@ class Tfidf:
         from scipy.sparse import csr_matrix
 
         histories = users.histories
-        back = np.repeat(histories.indptr[1:], histories.lengths) - 1 - np.arange(len(histories.items))
-        weights = self.decay ** back.astype(np.float64)
+        weights = self.decay ** histories.ages.astype(np.float64)
         weights /= np.bincount(histories.rows, weights, minlength=len(users))[histories.rows]
         taken = csr_matrix((weights, (histories.rows, histories.items)), (len(users), histories.n_items))
         return (taken @ self.vectors @ self.vectors.T).toarray()

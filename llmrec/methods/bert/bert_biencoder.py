@@ -39,8 +39,7 @@ class BertBiencoder:
         import scipy.sparse
 
         histories = users.histories
-        age = histories.indptr[1:][histories.rows] - 1 - np.arange(len(histories.items))  # 0: the newest
-        weights = np.power(self.decay, age).astype(np.float32)
+        weights = np.power(self.decay, histories.ages).astype(np.float32)
         mean = scipy.sparse.csr_matrix(
             (weights, histories.items, histories.indptr), shape=(len(users), histories.n_items)
         )  # [b, n_items]; its rows' scale does not matter, for user vectors are brought to unit length
