@@ -10,11 +10,16 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from llmrec.records import Record, Status
 from llmrec.suite import Planned
+from llmrec.tasks import TASKS
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from llmrec.track import Tracker
+
+
+WATCHED = sorted({task.primary for task in TASKS.values()})
+"""Metrics that training may be watched by."""
 
 
 class Watcher(Protocol):
@@ -35,7 +40,8 @@ def watcher(total: int, stream: IO[str] | None = None) -> Watcher:
 
 def name_of(run: Planned) -> str:
     """ "ml-100k  sasrec  seed 0"."""
-    return f"{run.spec.dataset}  {run.label}  seed {run.spec.seed}"
+    fold = f"  fold {run.spec.protocol.fold}" if run.spec.protocol.fold else ""
+    return f"{run.spec.dataset}{fold}  {run.label}  seed {run.spec.seed}"
 
 
 def news(event: dict[str, Any]) -> str:
@@ -47,8 +53,7 @@ def news(event: dict[str, Any]) -> str:
         words.append(f"resumed at epoch {event['resumed_at']}")
     if isinstance(event.get("loss"), int | float):
         words.append(f"loss {event['loss']:.4g}")
-    if "ndcg@10" in event:
-        words.append(f"ndcg@10 {event['ndcg@10']:.4f}")
+    words += [f"{metric} {event[metric]:.4f}" for metric in WATCHED if metric in event]
     if "left_s" in event:
         words.append(f"{_duration(event['left_s'])} left")
     if "note" in event:
@@ -60,8 +65,9 @@ def outcome(record: Record) -> str:
     """A finished run in words: "ok  ndcg@10 0.0412  3.1 s" or "failed: the reason"."""
     if record.status != Status.OK:
         return f"{record.status}: {record.error}"
-    figure = record.metrics.get("ndcg@10")
-    shown = f"  ndcg@10 {figure:.4f}" if figure is not None else ""
+    primary = TASKS[record.spec.task].primary
+    figure = record.metrics.get(primary)
+    shown = f"  {primary} {figure:.4f}" if figure is not None else ""
     return f"ok{shown}  {_duration(record.cost.total_seconds)}"
 
 

@@ -18,8 +18,10 @@ from llmrec.provenance import machine_class, provenance
 from llmrec.publish import disk_errors, publish, staging_folder
 from llmrec.records import Record, RunSpec, Status, read_record, write_record
 from llmrec.results import read_suite
+from llmrec.seeds import content_hash
 from llmrec.staleness import code_fingerprint, evaluation_fingerprint
 from llmrec.suite import Limits, Suite
+from llmrec.tasks import TASKS, implementation
 
 TOLERANCE = 1e-4
 """How far a metric (most lie between 0 and 1) may move, absolutely or relatively, to count as the same figure."""
@@ -134,15 +136,16 @@ def reevaluate(suite: Suite, root: Path) -> list[Reevaluated]:
     """Measure the stored answers of a suite's ok records anew, and put the figures in place of the old ones. Everything
     else in the records (provenance, cost, seeds) stays."""
     done = []
-    splits: dict[str, Any] = {}
+    splits: dict[str, Any] = {}  # by what makes them
     for planned, record, _ in read_suite(suite, root=root):
         if record is None or record.status != Status.OK:
             continue
         folder = root / "runs" / record.run_id / record.machine_class
-        if planned.spec.dataset not in splits:
-            splits[planned.spec.dataset] = _split(planned.spec)
+        key = content_hash([planned.spec.task, planned.spec.dataset, planned.spec.protocol.model_dump(mode="json")])
+        if key not in splits:
+            splits[key] = _split(planned.spec)
         try:
-            done.append(Reevaluated(record, _measure_again(record, folder, root, *splits[planned.spec.dataset])))
+            done.append(Reevaluated(record, _measure_again(record, folder, root, *splits[key])))
         except UserError as error:
             done.append(Reevaluated(record, None, str(error)))
     return done
@@ -154,9 +157,9 @@ def _split(spec: RunSpec) -> tuple[Any, ...]:
     from llmrec.prepare import can_embed
     from llmrec.split import make_split
 
-    split, items = make_split(load(spec.dataset), spec.protocol)
+    split, items = make_split(load(spec.dataset), spec.protocol, spec.task)
     embeddings = None
-    if can_embed(items):
+    if spec.task == "topn" and can_embed(items):
         from llmrec.encode import cached_embeddings
 
         embeddings = cached_embeddings(items.texts)
@@ -164,12 +167,10 @@ def _split(spec: RunSpec) -> tuple[Any, ...]:
 
 
 def _measure_again(record: Record, folder: Path, root: Path, split: Any, items: Any, embeddings: Any) -> Record:
-    from llmrec.evaluate import measure
-    from llmrec.stored import read_answers
-
+    task = implementation(record.spec.task)
     rates = {name: value for name, value in record.metrics.items() if name.endswith("_rate")}
     validation = {name: value for name, value in record.metrics.items() if name.startswith("valid/")}
-    measures = measure(read_answers(folder, split, rates), split, items, embeddings)
+    measures = task.measure(task.read(folder, split, rates), split, items, embeddings)
     after = record.model_copy(
         update={
             "metrics": {**validation, **measures.metrics},
@@ -183,7 +184,7 @@ def _measure_again(record: Record, folder: Path, root: Path, split: Any, items: 
     with disk_errors(root):
         staging = staging_folder(root, record.run_id, record.machine_class)
         shutil.copytree(folder, staging)
-        measures.users.write_parquet(staging / "users.parquet")
+        measures.users.write_parquet(staging / TASKS[record.spec.task].units_file)
         write_record(after, staging)
         publish(staging, folder)
     return after

@@ -87,7 +87,7 @@ def external_runs(suite: Suite, root: Path | None = None) -> list[SuiteRun]:
             continue
         record = read_record(path.parent)
         spec = record.spec
-        if spec.dataset in suite.datasets and spec.protocol == suite.protocol:
+        if (spec.task, spec.protocol) == (suite.task, suite.protocol) and spec.dataset in suite.datasets:
             key = (spec.method, spec.dataset, spec.seed)
             newest[key] = max(newest.get(key, record), record, key=lambda r: r.provenance.finished)
     return [
@@ -119,8 +119,8 @@ def record_by_prefix(prefix: str, root: Path | None = None) -> tuple[Record, Pat
 
 
 def load_results(suite: Suite | str | Path, *, root: Path | None = None, extra: Path | None = None) -> pl.DataFrame:
-    """All figures of a suite, one a row: run_id, suite, dataset, label, method, family, seed, status, fresh,
-    machine_class, slice, metric, value.
+    """All figures of a suite, one a row: run_id, suite, task, dataset, fold, label, method, family, control, seed,
+    status, fresh, machine_class, slice, metric, value.
 
     ``slice`` is "all" for metrics over all users, "items:tail" and so on for parts of them, and "cost" for what the run
     used. A run without figures (failed, not yet run) has one row with metric and value null.
@@ -131,16 +131,18 @@ def load_results(suite: Suite | str | Path, *, root: Path | None = None, extra: 
     rows: list[tuple[object, ...]] = []
     for planned, record, fresh in read_suite(suite, root=root):
         head = (
-            planned.spec.run_id, suite.name, planned.spec.dataset, planned.label, planned.spec.method,
-            planned.file.family, planned.spec.seed, str(record.status) if record else "missing", fresh,
+            planned.spec.run_id, suite.name, planned.spec.task, planned.spec.dataset, planned.spec.protocol.fold,
+            planned.label, planned.spec.method, planned.file.family, planned.control, planned.spec.seed,
+            str(record.status) if record else "missing", fresh,
             record.machine_class if record else None,
         )  # fmt: skip
         figures = _figures(record) if record else []
         rows += [(*head, *figure) for figure in figures] or [(*head, None, None, None)]
     text, number = pl.String, pl.Float64
     schema = {
-        "run_id": text, "suite": text, "dataset": text, "label": text, "method": text, "family": text,
-        "seed": pl.Int64, "status": text, "fresh": pl.Boolean, "machine_class": text,
+        "run_id": text, "suite": text, "task": text, "dataset": text, "fold": pl.Int64, "label": text, "method": text,
+        "family": text, "control": pl.Boolean, "seed": pl.Int64, "status": text, "fresh": pl.Boolean,
+        "machine_class": text,
         "slice": text, "metric": text, "value": number,
     }  # fmt: skip
     return pl.DataFrame(rows, schema=schema, orient="row")

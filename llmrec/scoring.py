@@ -53,6 +53,10 @@ def score_file(
         raise UserError(f"--name {name!r}: use letters, digits and . _ + - only, for example my-model.")
     if name in {entry.label for entry in suite.entries}:
         raise UserError(f"--name {name}: suite {suite.name!r} has a row of this name. Choose another.")
+    if suite.task != "topn":
+        raise UserError(f"suite {suite.name!r} asks for {suite.task!r}; only answers to topn can be scored.")
+    if suite.folds:
+        raise UserError(f"suite {suite.name!r} runs several folds: set protocol.fold to the one that the file answers.")
     data = load(_one_dataset(suite, dataset))
     method = ExternalAnswers(to_ids(read_file(file), data, file))
     spec = RunSpec(

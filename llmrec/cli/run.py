@@ -76,18 +76,21 @@ def run(
 def status(suite: SuiteName, methods: Methods = None, results: Results = None) -> None:
     """Say of every run of a suite whether it is done, fresh, stale or failed, and why."""
     from llmrec.suite import load_suite
+    from llmrec.tasks import TASKS
 
     loaded = load_suite(suite, methods)
     planned = loaded.runs()
     root = _root(results)
     states = _states(planned, root)
-    rows = [("RUN", "DATASET", "METHOD", "SEED", "STATE", "NDCG@10", "")]
+    primary = TASKS[loaded.task].primary
+    rows = [("RUN", "DATASET", "METHOD", "SEED", "STATE", primary.upper(), "")]
     for one, state in zip(planned, states, strict=True):
         record = _own_record(one, root)
-        figure = f"{record.metrics['ndcg@10']:.4f}" if record and "ndcg@10" in record.metrics else ""
+        figure = f"{record.metrics[primary]:.4f}" if record and primary in record.metrics else ""
         word = str(record.status) if record and state in ("failed", "undone") else state
         why = (record.error or "") if record else ""
-        rows.append((one.spec.run_id, one.spec.dataset, one.label, str(one.spec.seed), word, figure, why))
+        fold = f" fold {one.spec.protocol.fold}" if one.spec.protocol.fold else ""
+        rows.append((one.spec.run_id, one.spec.dataset + fold, one.label, str(one.spec.seed), word, figure, why))
     _columns(rows)
     typer.echo(_count(states))
 
@@ -134,6 +137,7 @@ def reeval(suite: SuiteName, methods: Methods = None, results: Results = None) -
     """Measure the stored answers of a suite's runs again, after a change to the evaluation."""
     from llmrec.recheck import reevaluate
     from llmrec.suite import load_suite
+    from llmrec.tasks import TASKS
 
     done = reevaluate(load_suite(suite, methods), _root(results))
     for one in done:
@@ -141,8 +145,9 @@ def reeval(suite: SuiteName, methods: Methods = None, results: Results = None) -
         if one.after is None:
             typer.echo(f"{name}: not measured: {one.reason}", err=True)
         elif one.after.metrics != one.before.metrics:
-            old, new = one.before.metrics.get("ndcg@10", 0.0), one.after.metrics.get("ndcg@10", 0.0)
-            typer.echo(f"{name}: figures changed, ndcg@10 {old:.4f} -> {new:.4f}")
+            primary = TASKS[one.before.spec.task].primary
+            old, new = one.before.metrics.get(primary, 0.0), one.after.metrics.get(primary, 0.0)
+            typer.echo(f"{name}: figures changed, {primary} {old:.4f} -> {new:.4f}")
     changed = sum(one.after is not None and one.after.metrics != one.before.metrics for one in done)
     typer.echo(f"{len(done)} runs measured again, {changed} with other figures")
     if any(one.after is None for one in done):

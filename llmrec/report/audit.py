@@ -31,7 +31,7 @@ def audit(block: Block) -> list[Remark]:
 def identical_answers(block: Block) -> list[Remark]:
     """Two methods that answer exactly the same are one method, or a mistake."""
     makers: dict[str, list[str]] = {}
-    for run in _done(block):
+    for run in (run for run in _done(block) if not run.control):
         answers = _of(run).fingerprints.get("answers")
         if answers and run.label not in makers.setdefault(answers, []):
             makers[answers].append(run.label)
@@ -49,7 +49,8 @@ def idle_seeds(block: Block) -> list[Remark]:
     """A method with several seeds whose answers do not differ does not use its seed."""
     remarks = []
     for line in block.lines:
-        answers = [r.fingerprints["answers"] for r in line.records if "answers" in r.fingerprints]
+        first = [run for run in line.done if run.fold == line.folds[0]]
+        answers = [_of(run).fingerprints["answers"] for run in first if "answers" in _of(run).fingerprints]
         if len(answers) > 1 and len(set(answers)) == 1:
             text = (
                 f"{line.label}: all {len(answers)} seeds gave identical answers, so its spread over seeds says nothing."
@@ -93,7 +94,10 @@ def mixed_provenance(block: Block) -> list[Remark]:
     ]
     remarks = []
     for level, what, view in views:
-        values = sorted({value for run in _done(block) if run.family != "external" and (value := view(run))})
+        made = [run for run in _done(block) if run.family != "external"]
+        if what == "split fingerprints":  # folds differ on purpose, and controls may
+            made = [run for run in made if not run.control and run.fold == block.folds[0]]
+        values = sorted({value for run in made if (value := view(run))})
         if len(values) > 1:
             remarks.append(Remark(level, f"The runs of this table have {len(values)} {what}: {listed(values)}."))
     return remarks

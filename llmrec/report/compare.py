@@ -8,14 +8,12 @@ from pathlib import Path
 
 from llmrec import stats
 from llmrec.errors import UserError, nearest
-from llmrec.report.evidence import PRIMARY, Block, Line, Run, check_same_users, gather
+from llmrec.report.evidence import Block, Line, Run, check_same_users, gather
 from llmrec.report.significance import p_words
 from llmrec.report.table import Cell, Notes, Row, Table
 from llmrec.report.words import MINUS, Column, display_name, effect, fraction, p_value, signed
 from llmrec.results import record_by_prefix
 from llmrec.suite import load_suite
-
-ACCURACY = ("ndcg", "recall", "hit", "mrr", "map", "precision")
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,7 @@ class Duel:
     metric: str
     a: float
     b: float
-    paired: stats.Comparison  # A minus B
+    paired: stats.Comparison  # A minus B, turned where lower is better: positive means that A is better
     wins: int  # users for whom A is better
     ties: int
     losses: int
@@ -38,18 +36,15 @@ def duels(a: Line, b: Line) -> list[Duel]:
         UserError: different datasets, protocols or users.
     """
     _check_comparable(a, b)
-    columns = [name for name in a.done[0].users.columns if name.split("@")[0] in ACCURACY]
-    shared = [name for name in columns if name in b.done[0].users.columns]
-    order = {name: place for place, name in enumerate(ACCURACY)}
-    shared.sort(key=lambda key: (key != PRIMARY, order[key.split("@")[0]], int(key.split("@")[1])))
-    return [_duel(a, b, metric) for metric in shared]
+    return [_duel(a, b, metric) for metric in a.per_unit if metric in b.per_unit]
 
 
 def _duel(a: Line, b: Line, metric: str) -> Duel:
     ours, theirs = a.values(metric), b.values(metric)
-    gaps = ours.mean(axis=0) - theirs.mean(axis=0)
+    better = a.task.better  # every metric of a task that is known per unit points the way of the primary one
+    gaps = better * (ours.mean(axis=0) - theirs.mean(axis=0))
     wins, losses = int((gaps > 1e-12).sum()), int((gaps < -1e-12).sum())
-    compared = stats.compare_paired(ours, theirs)
+    compared = stats.compare_paired(better * ours, better * theirs)
     return Duel(metric, float(ours.mean()), float(theirs.mean()), compared, wins, len(gaps) - wins - losses, losses)
 
 
@@ -76,7 +71,7 @@ def table(a: Line, b: Line, found: Sequence[Duel]) -> Table:
         Column("b", "B", "", 0, fraction),
         Column("p", "p", "", 0, p_value),
         Column("effect", "effect size", "Cohen's d", 0, effect),
-        Column("users", "wins / ties / losses", "users", 0, str),
+        Column("users", "wins / ties / losses", a.task.unit, 0, str),
     )
     rows = []
     for duel in found:
@@ -90,9 +85,11 @@ def table(a: Line, b: Line, found: Sequence[Duel]) -> Table:
             "users": Cell(float(duel.wins - duel.losses), word=f"{duel.wins} / {duel.ties} / {duel.losses}"),
         }
         rows.append(Row(duel.metric, duel.metric, cells))
+    turned = "" if a.task.better > 0 else "Lower is better, so differences are turned: + means that A is better. "
     words = (
-        f"A = {_described(a)}, B = {_described(b)}. Paired over {len(a.done[0].users):,} users on "
-        f"{a.done[0].spec.dataset}; 95 % interval over users and seeds; two-sided permutation test. {PRIMARY} "
+        f"A = {_described(a)}, B = {_described(b)}. Paired over {len(a.units[0]):,} {a.task.unit} on "
+        f"{a.done[0].spec.dataset}; 95 % interval over {a.task.unit} and seeds; two-sided permutation test. "
+        f"{turned}{a.task.primary} "
         "decides; the other rows are descriptive and their p-values uncorrected."
     )
     name = f"{display_name(a)} against {display_name(b)}"
@@ -144,6 +141,8 @@ def _finished(line: Line) -> Line:
 
 def _check_comparable(a: Line, b: Line) -> None:
     one, other = a.done[0].spec, b.done[0].spec
+    if one.task != other.task:
+        raise UserError(f"{a.label} was asked for the task {one.task}, {b.label} for {other.task}: nothing to compare.")
     if one.dataset != other.dataset:
         raise UserError(f"{a.label} ran on {one.dataset}, {b.label} on {other.dataset}: nothing to compare.")
     if one.protocol != other.protocol:
@@ -156,5 +155,5 @@ def _check_comparable(a: Line, b: Line) -> None:
 
 
 def _described(line: Line) -> str:
-    seeds = ", ".join(str(run.spec.seed) for run in line.done)
-    return f"{display_name(line)} (seed{'s' * (len(line.done) > 1)} {seeds})"
+    seeds = [str(runs[0].spec.seed) for runs in line.by_seed]
+    return f"{display_name(line)} (seed{'s' * (len(seeds) > 1)} {', '.join(seeds)})"

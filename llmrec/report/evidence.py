@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from statistics import fmean, stdev
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +18,13 @@ from llmrec.errors import UserError
 from llmrec.records import Record, RunSpec, Status
 from llmrec.results import SuiteRun, read_suite, run_folder
 from llmrec.suite import Suite, suite_names
+from llmrec.tasks import TASKS, Task
 
 if TYPE_CHECKING:
     import polars as pl
 
     from llmrec.types import Floats
 
-PRIMARY = "ndcg@10"
-VALIDATION = "valid/ndcg@10"
 LONGEST_REASON = 240  # characters
 BASELINES = ("non-personal", "collaborative", "sequential", "content")
 """Families among which the best baseline is chosen; the others are language-model methods, or external."""
@@ -40,6 +40,11 @@ class Run:
     record: Record | None = None
     fresh: bool = False
     folder: Path | None = None
+    control: bool = False
+
+    @property
+    def fold(self) -> int | None:
+        return self.spec.protocol.fold
 
     @property
     def ok(self) -> bool:
@@ -79,10 +84,10 @@ class Run:
 
     @cached_property
     def users(self) -> pl.DataFrame:
-        """Figures per user: user and one column a metric, sorted by user.
+        """Figures per unit (user, impression, request): "user" and one column a metric, sorted by it.
 
         Raises:
-            UserError: neither users.parquet nor ranks.parquet is there, or a file is corrupt.
+            UserError: no file with them is there, or it is corrupt.
         """
         assert self.folder is not None
         return read_users(self.folder)
@@ -90,32 +95,80 @@ class Run:
 
 @dataclass(frozen=True)
 class Line:
-    """One row of a table: a method with its runs, one a seed."""
+    """One row of a table: a method with its runs, one a seed; with several official folds one a seed and fold."""
 
     label: str
     family: str
     runs: tuple[Run, ...]
 
+    @property
+    def control(self) -> bool:
+        """Whether the row stands apart and never competes."""
+        return self.runs[0].control
+
+    @property
+    def task(self) -> Task:
+        return TASKS[self.runs[0].spec.task]
+
+    @cached_property
+    def folds(self) -> tuple[int | None, ...]:
+        return tuple(dict.fromkeys(run.fold for run in self.runs))
+
+    @cached_property
+    def by_seed(self) -> tuple[tuple[Run, ...], ...]:
+        """Finished runs of each seed, in order; a seed of which a fold is missing does not count."""
+        seeds = dict.fromkeys(run.spec.seed for run in self.runs)
+        found = (tuple(run for run in self.runs if run.ok and run.spec.seed == seed) for seed in seeds)
+        return tuple(runs for runs in found if len(runs) == len(self.folds))
+
     @cached_property
     def done(self) -> tuple[Run, ...]:
-        return tuple(run for run in self.runs if run.ok)
+        """The finished runs that count."""
+        return tuple(run for runs in self.by_seed for run in runs)
 
     @property
     def records(self) -> list[Record]:
         return [run.record for run in self.done if run.record]
 
     def figures(self, metric: str) -> list[float]:
-        """A metric of every finished run that has it."""
-        return [record.metrics[metric] for record in self.records if metric in record.metrics]
+        """A metric of every seed that has it: the mean over its folds, where there are several."""
+        seeds = [[run.record.metrics.get(metric) for run in runs if run.record] for runs in self.by_seed]
+        whole = [[value for value in values if value is not None] for values in seeds]
+        return [fmean(values) for values in whole if len(values) == len(self.folds)]
+
+    def spread(self, metric: str) -> float | None:
+        """Standard deviation over seeds; over folds where there are several; None where there is one of each."""
+        if len(self.folds) == 1:
+            figures = self.figures(metric)
+        else:
+            runs = [[r.record.metrics.get(metric) for r in self.done if r.fold == f and r.record] for f in self.folds]
+            figures = [fmean(known) for values in runs if (known := [v for v in values if v is not None])]
+        return stdev(figures) if len(figures) > 1 else None
 
     def costs(self, key: str) -> list[float]:
         return [float(getattr(record.cost, key)) for record in self.records]
 
     def values(self, metric: str) -> Floats:
-        """Figures per user, float64 [runs, users]; the same users in every line of a block."""
+        """Figures per unit, float64 [seeds, units]; the same units in every line of a block."""
         import numpy as np
 
-        return np.stack([run.users[metric].to_numpy() for run in self.done])
+        return np.stack([units[metric].to_numpy() for units in self.units])
+
+    @cached_property
+    def units(self) -> tuple[pl.DataFrame, ...]:
+        """Of each seed the figures per unit; a user's figures in several folds are averaged."""
+        import polars as pl
+
+        if len(self.folds) == 1:
+            return tuple(runs[0].users for runs in self.by_seed)
+        tables = (pl.concat([run.users for run in runs]) for runs in self.by_seed)
+        return tuple(table.group_by("user").mean().sort("user") for table in tables)
+
+    @property
+    def per_unit(self) -> list[str]:
+        """The metrics that are known of each unit, the primary one first."""
+        columns = set(self.units[0].columns)
+        return sorted((m for m in self.task.accuracy if m in columns), key=lambda m: m != self.task.primary)
 
     @property
     def baseline(self) -> bool:
@@ -133,12 +186,21 @@ class Block:
     lines: tuple[Line, ...]
 
     @property
+    def task(self) -> Task:
+        return TASKS[self.spec.task]
+
+    @property
     def runs(self) -> list[Run]:
         return [run for line in self.lines for run in line.runs]
 
     @property
     def finished(self) -> list[Line]:
-        return [line for line in self.lines if line.done]
+        """The finished rows that compete: all but controls."""
+        return [line for line in self.lines if line.done and not line.control]
+
+    @property
+    def folds(self) -> tuple[int | None, ...]:
+        return self.lines[0].folds
 
     @property
     def spec(self) -> RunSpec:
@@ -146,8 +208,8 @@ class Block:
 
     @property
     def n_users(self) -> int:
-        """Users with a target who were asked."""
-        return len(self.finished[0].done[0].users) if self.finished else 0
+        """Units that were asked: users with a target, impressions, requests."""
+        return len(self.finished[0].units[0]) if self.finished else 0
 
 
 def gather(suite: Suite, *, root: Path | None = None) -> list[Block]:
@@ -163,7 +225,8 @@ def gather(suite: Suite, *, root: Path | None = None) -> list[Block]:
         runs = [as_run(item, root) for item in found if item.planned.spec.dataset == dataset]
         labels = list(dict.fromkeys(run.label for run in runs))
         lines = [_line([run for run in runs if run.label == label]) for label in labels]
-        metrics = suite.metrics if PRIMARY in suite.metrics else (PRIMARY, *suite.metrics)
+        primary = TASKS[suite.task].primary
+        metrics = suite.metrics if primary in suite.metrics else (primary, *suite.metrics)
         blocks.append(Block(address, dataset, metrics, suite.seeds, tuple(lines)))
     return blocks
 
@@ -172,18 +235,20 @@ def as_run(item: SuiteRun, root: Path | None = None) -> Run:
     """A planned run with the folder of its record."""
     planned, record, fresh = item
     folder = run_folder(record.run_id, record.machine_class, root) if record else None
-    return Run(planned.label, planned.spec, planned.file.family, record, fresh, folder)
+    return Run(planned.label, planned.spec, planned.file.family, record, fresh, folder, planned.control)
 
 
 def read_users(folder: Path) -> pl.DataFrame:
-    """Figures per user from users.parquet, or computed again from ranks.parquet: user, then one column a metric.
+    """Figures per unit from users.parquet or units.parquet, or computed again from ranks.parquet: user, then one column
+    a metric.
 
     Raises:
-        UserError: neither file is there, or it cannot be read.
+        UserError: no such file is there, or it cannot be read.
     """
     import polars as pl
 
-    for name, read in (("users.parquet", pl.read_parquet), ("ranks.parquet", _from_ranks)):
+    files = (("users.parquet", pl.read_parquet), ("units.parquet", pl.read_parquet), ("ranks.parquet", _from_ranks))
+    for name, read in files:
         path = folder / name
         if path.exists():
             try:
@@ -193,7 +258,7 @@ def read_users(folder: Path) -> pl.DataFrame:
                 raise UserError(
                     f"{path}: cannot be read ({reason}). Delete {folder} and run the suite again."
                 ) from None
-    raise UserError(f"{folder}: neither users.parquet nor ranks.parquet is there. Delete it and run the suite again.")
+    raise UserError(f"{folder}: no file with figures per user is there. Delete it and run the suite again.")
 
 
 def _from_ranks(path: Path) -> pl.DataFrame:
@@ -211,19 +276,21 @@ def _from_ranks(path: Path) -> pl.DataFrame:
 
 
 def check_same_users(runs: Sequence[Run]) -> None:
-    """Figures are paired over users, so all runs must have been asked the same ones.
+    """Figures are paired over users, so all runs (of one fold) must have been asked the same ones.
 
     Raises:
         UserError: two runs were judged on different users.
     """
-    for run in runs[1:]:
-        if not run.users["user"].equals(runs[0].users["user"]):
+    first: dict[int | None, Run] = {}
+    for run in runs:
+        other = first.setdefault(run.fold, run)
+        if not run.users["user"].equals(other.users["user"]):
             raise UserError(
-                f"{runs[0].label} (run {runs[0].spec.run_id}) and {run.label} (run {run.spec.run_id}) were judged on "
-                f"different users ({len(runs[0].users)} and {len(run.users)}), so they cannot stand in one table. "
+                f"{other.label} (run {other.spec.run_id}) and {run.label} (run {run.spec.run_id}) were judged on "
+                f"different users ({len(other.users)} and {len(run.users)}), so they cannot stand in one table. "
                 "`llmrec run SUITE --stale` makes outdated runs again."
             )
 
 
 def _line(runs: list[Run]) -> Line:
-    return Line(runs[0].label, runs[0].family, tuple(sorted(runs, key=lambda run: run.spec.seed)))
+    return Line(runs[0].label, runs[0].family, tuple(sorted(runs, key=lambda run: (run.spec.seed, run.fold or 0))))

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from llmrec.report.evidence import PRIMARY
 from llmrec.report.table import Table
 from llmrec.report.write import Report
 from llmrec.seeds import content_hash
@@ -27,8 +26,9 @@ def mirror(reports: Sequence[Report], suite: str, pictures: Sequence[Path]) -> N
         if report.statistics:
             tracker.table(f"{dataset}/statistics", COLUMNS, _rows(report.statistics))
         for row in report.main.rows:
-            if (value := row.cells[PRIMARY].value) is not None:
-                tracker.summary({f"{dataset}/{row.label}/{PRIMARY}": value})
+            primary = report.block.task.primary
+            if (value := row.cells[primary].value) is not None:
+                tracker.summary({f"{dataset}/{row.label}/{primary}": value})
         if report.findings.best:
             tracker.summary({f"{dataset}/best": report.findings.best.label})
     for path in pictures:

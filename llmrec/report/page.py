@@ -88,9 +88,11 @@ def facts(block: Block) -> list[tuple[str, str]]:
     records = [record for line in block.lines if line.family != "external" for record in line.records]
     seeds = ", ".join(map(str, block.seeds))
     shown = [
+        ("Task", f"{block.task.name}: {block.task.asks}"),
         ("Dataset", block.dataset),
         ("Protocol", protocol_words(block.spec.protocol)),
-        ("Users", f"{block.n_users:,} with a target" if block.n_users else "none yet"),
+        (block.task.unit.capitalize(), _asked(block)),
+        *([("Folds", ", ".join(map(str, block.folds)))] if len(block.folds) > 1 else []),
         ("Seeds", f"{seeds} (a method without random streams runs once)"),
     ]
     if not records:
@@ -104,6 +106,12 @@ def facts(block: Block) -> list[tuple[str, str]]:
         ("Code", "; ".join(dict.fromkeys(map(_code, records)))),
         ("Made", _when(records)),
     ]
+
+
+def _asked(block: Block) -> str:
+    if not block.n_users:
+        return "none yet"
+    return f"{block.n_users:,}" + (" with a target" if block.task.name == "topn" else "")
 
 
 def how_made(block: Block) -> list[dict[str, Any]]:

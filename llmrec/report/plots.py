@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llmrec.report.evidence import PRIMARY, Block, Line
+from llmrec.report.evidence import Block, Line
 from llmrec.report.place import label_points
 from llmrec.report.table import Interval
 from llmrec.report.words import FAMILIES, cost_unit, display_name
@@ -57,8 +57,8 @@ def draw_all(block: Block, interval: Interval) -> dict[str, Figure]:
         )  # fmt: skip
         figures["quality-answer-cost"] = scatter(
             block, interval, lambda line: _mean(line.costs(f"answer_{suffix}")),
-            f"Answer cost, all {block.n_users:,} users ({unit}, log scale)", "Quality against the cost of answering",
-            log=True,
+            f"Answer cost, all {block.n_users:,} {block.task.unit} ({unit}, log scale)",
+            "Quality against the cost of answering", log=True,
         )  # fmt: skip
         if any(line.figures("coverage@10") for line in block.finished):
             figures["accuracy-coverage"] = scatter(
@@ -81,19 +81,19 @@ def scatter(
     *,
     log: bool = False,
 ) -> Figure:
-    """ndcg@10 with its 95 % interval against another quantity, one point a method, names beside the points."""
+    """The primary metric with its 95 % interval against another quantity, one named point a method."""
     with _axes(title) as (figure, axes):
         points: list[tuple[float, float]] = []
         bars: list[tuple[float, float, float]] = []
         names: list[str] = []
         shown: list[str] = []
         for line in block.finished:
-            x, y = cost(line), _mean(line.figures(PRIMARY))
+            x, y = cost(line), _mean(line.figures(block.task.primary))
             if x is None or y is None or (log and line.family == "external"):
                 continue
             x = max(x, LEAST_SECONDS) if log else x
             colour, mark = FAMILY_STYLE[line.family]
-            if found := interval(line, PRIMARY):
+            if found := interval(line, block.task.primary):
                 axes.vlines(x, *found, color=colour, linewidth=0.9, alpha=0.8)
                 bars.append((x, *found))
             label = FAMILIES[line.family] if line.family not in shown else None
@@ -108,8 +108,7 @@ def scatter(
         if log:
             _log_seconds(axes)
         axes.set_xlabel(x_label)
-        axes.set_ylabel(f"{PRIMARY} (bars: 95 % interval)")
-        axes.set_ylim(bottom=0)
+        _quality_axis(axes, block, "" if block.task.pooled else "bars: 95 % interval")
         _legend_in_family_order(figure, axes)
         if names:
             label_points(figure, axes, points, names, bars)
@@ -117,8 +116,9 @@ def scatter(
 
 
 def slices(block: Block, kind: str) -> Figure:
-    """ndcg@10 of each method on each slice of one kind ("items", "users"), methods from best to worst."""
-    lines = sorted(block.finished, key=lambda line: _mean(line.figures(PRIMARY)) or 0.0)
+    """The primary metric of each method on each slice of one kind ("items", "users"), methods from best to worst."""
+    task = block.task
+    lines = sorted(block.finished, key=lambda line: task.better * (_mean(line.figures(task.primary)) or 0.0))
     parts = [part for other, part in _drawn_slices(block) if other == kind]
     height = 1.0 + 0.14 * len(lines) * (len(parts) + 0.8)
     with _axes(f"By {kind}", (4.4, height)) as (figure, axes):
@@ -138,13 +138,13 @@ def slices(block: Block, kind: str) -> Figure:
         axes.set_ylim(-0.6, len(lines) - 0.4)
         axes.grid(axis="y", visible=False)
         axes.tick_params(axis="y", length=0)
-        axes.set_xlabel(f"{PRIMARY} (mean over users and seeds)")
+        axes.set_xlabel(f"{task.primary} (mean over {task.unit} and seeds)")
         figure.legend(loc="outside lower center", ncols=2 if len(parts) > 2 else len(parts))
     return figure
 
 
 def learning_curves(block: Block) -> Figure:
-    """Validation ndcg@10 after each epoch; one line a seed, one colour and dash a method."""
+    """The primary metric on validation after each epoch; one line a seed, one colour and dash a method."""
     from matplotlib.ticker import MaxNLocator
 
     with _axes("Learning curves") as (figure, axes):
@@ -157,11 +157,11 @@ def learning_curves(block: Block) -> Figure:
                 epochs, values = zip(*curve, strict=True)
                 label = display_name(line) if place == 0 else None
                 axes.plot(epochs, values, color=colour, linestyle=dash, linewidth=1.0, alpha=0.85, label=label)
-            epoch, value = max((point for curve in curves for point in curve), key=lambda point: (point[1], -point[0]))
+            points = [point for curve in curves for point in curve]
+            epoch, value = max(points, key=lambda point: (block.task.better * point[1], -point[0]))
             axes.plot(epoch, value, "o", color=colour, markersize=4, markeredgecolor=INK, markeredgewidth=0.5)
         axes.set_xlabel("Epoch (count)")
-        axes.set_ylabel(f"Validation {PRIMARY} (dot: best)")
-        axes.set_ylim(bottom=0)
+        _quality_axis(axes, block, "validation; dot: best")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         figure.legend(loc="outside lower center", ncols=2, handlelength=3)
     return figure
@@ -205,6 +205,18 @@ def _axes(title: str, size: tuple[float, float] | None = None) -> Iterator[tuple
         yield figure, axes
 
 
+def _quality_axis(axes: Axes, block: Block, words: str) -> None:
+    """The primary metric, up is better: from 0, or turned upside down where lower is better."""
+    task = block.task
+    if task.better > 0:
+        axes.set_ylim(bottom=0)
+    else:
+        axes.invert_yaxis()
+    said = [words] if words else []
+    said += [] if task.better > 0 else ["axis turned: up is better"]
+    axes.set_ylabel(f"{task.primary} ({'; '.join(said)})" if said else task.primary)
+
+
 def _log_seconds(axes: Axes) -> None:
     """A logarithmic x axis with plain numbers, more of them where it spans little."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
@@ -244,7 +256,8 @@ def _drawn_slices(block: Block) -> list[tuple[str, str]]:
 
 
 def _slice_figures(line: Line, name: str) -> list[float]:
-    return [r.slices[name][PRIMARY] for r in line.records if PRIMARY in r.slices.get(name, {})]
+    primary = line.task.primary
+    return [r.slices[name][primary] for r in line.records if primary in r.slices.get(name, {})]
 
 
 def _slice_label(block: Block, kind: str, part: str) -> str:
@@ -259,6 +272,7 @@ def _slice_label(block: Block, kind: str, part: str) -> str:
 
 
 def _validated(line: Line) -> list[list[tuple[float, float]]]:
-    """(epoch, validation ndcg@10) of each finished run that has a learning curve."""
-    curves = [[(p["epoch"], p[PRIMARY]) for p in run.curve if PRIMARY in p] for run in line.done]
+    """(epoch, primary metric on validation) of each finished run that has a learning curve."""
+    watched = line.task.primary
+    curves = [[(p["epoch"], p[watched]) for p in run.curve if watched in p] for run in line.done]
     return [curve for curve in curves if curve]

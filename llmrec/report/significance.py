@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from llmrec import stats
-from llmrec.report.evidence import PRIMARY, VALIDATION, Block, Line
+from llmrec.report.evidence import Block, Line
 from llmrec.report.words import display_name, fraction, listed, p_value, signed
 
 LEVEL = 0.05
@@ -26,7 +26,8 @@ SEEDS_FOR_A_CLAIM = 5
 
 @dataclass(frozen=True)
 class Against:
-    """One method against a reference at the primary metric: positive differences mean that the method is better."""
+    """One method against a reference at the primary metric. Differences are turned where lower is better: positive
+    means that the method is better."""
 
     line: Line
     reference: Line
@@ -65,29 +66,38 @@ class Findings:
         keys = [
             (line, metric)
             for line in self.block.finished
-            for metric in line.done[0].users.columns
-            if "@" in metric and line.figures(metric)
+            for metric in line.per_unit
+            if line.figures(metric) and not line.task.pooled
         ]
         found = stats.bootstrap_intervals([line.values(metric) for line, metric in keys])
         return {(line.label, metric): (one.low, one.high) for (line, metric), one in zip(keys, found, strict=True)}
 
     @cached_property
     def best(self) -> Line | None:
-        """The method with the highest primary metric on test."""
-        rated = [line for line in self.block.finished if line.figures(PRIMARY)]
-        return max(rated, key=lambda line: float(np.mean(line.figures(PRIMARY))), default=None)
+        """The method with the best primary metric on test."""
+        rated = [line for line in self.block.finished if line.figures(self.primary)]
+        return max(rated, key=lambda line: self._goodness(line, self.primary), default=None)
+
+    @property
+    def primary(self) -> str:
+        return self.block.task.primary
+
+    def _goodness(self, line: Line, metric: str) -> float:
+        return self.block.task.better * float(np.mean(line.figures(metric)))
 
     @cached_property
     def baseline(self) -> Line | None:
-        """The baseline with the highest primary metric on validation; None where the records cannot say.
+        """The baseline with the best primary metric on validation; None where the records cannot say.
 
         Methods fitted on train + validation keep a validation figure only if they stopped early on it: a choice among
         those would pass over the counting methods, so there is none.
         """
-        rated = [line for line in self.block.finished if line.baseline and line.figures(VALIDATION)]
-        if self.block.lines and self.block.spec.protocol.fit_data != "train" and left_out_of_choice(self.block.lines):
+        validation = self.block.task.validation
+        rated = [line for line in self.block.finished if line.baseline and line.figures(validation)]
+        refitted = bool(self.block.lines) and self.block.spec.protocol.fit_data != "train"
+        if refitted and left_out_of_choice(self.block.finished):
             return None
-        return max(rated, key=lambda line: float(np.mean(line.figures(VALIDATION))), default=None)
+        return max(rated, key=lambda line: self._goodness(line, validation), default=None)
 
     @cached_property
     def against_best(self) -> list[Against]:
@@ -106,7 +116,10 @@ class Findings:
         if reference is None:
             return []
         others = [line for line in self.block.finished if line.label != reference.label]
-        raw = stats.compare_with([line.values(PRIMARY) for line in others], reference.values(PRIMARY))
+        turned = {
+            line.label: self.block.task.better * line.values(self.primary) for line in self.block.finished
+        }  # so that higher is better
+        raw = stats.compare_with([turned[line.label] for line in others], turned[reference.label])
         corrected = stats.holm([found.p for found in raw])
         return [
             Against(line, reference, found.difference, found.low, found.high, float(p), found.effect)
@@ -118,12 +131,12 @@ class Findings:
         if self.best is None:
             return ["No run of this table has finished: there is nothing to compare yet."]
         best = self.best
-        figure = fraction(float(np.mean(best.figures(PRIMARY))))
+        figure = fraction(float(np.mean(best.figures(self.primary))))
         tied = [display_name(line) for line in self.tied]
         rest = f"not distinguishable from it: {listed(tied)}" if tied else "every other finished method is behind it"
         if len(self.block.finished) == 1:
             rest = "no other method has finished"
-        said = [f"Best: {display_name(best)}, {PRIMARY} {figure}; {rest}."]
+        said = [f"Best: {display_name(best)}, {self.primary} {figure}; {rest}."]
         said += self._baseline_sentence()
         return said + self.caveats()
 
@@ -149,7 +162,8 @@ class Findings:
         if missing:
             said.append(f"Without figures, so not in the comparison: {listed(missing)}.")
         if self.block.n_users and self.block.n_users < SMALL:
-            said.append(f"Small: {self.block.n_users} users are fewer than {SMALL}, so this table decides no claim.")
+            unit = self.block.task.unit
+            said.append(f"Small: {self.block.n_users} {unit} are fewer than {SMALL}, so this table decides no claim.")
         if len(self.block.seeds) < SEEDS_FOR_A_CLAIM:
             seeds = len(self.block.seeds)
             said.append(
@@ -166,7 +180,7 @@ def why_no_baseline(block: Block) -> str:
         return "No baseline has finished, so there is nothing to compare with."
     if block.spec.protocol.fit_data == "train+valid":
         return "Methods were fitted on train and validation, so no validation figures are left to choose a baseline by."
-    return f"No baseline's record holds {VALIDATION}, so the best baseline cannot be chosen on validation."
+    return f"No baseline's record holds {block.task.validation}, so the best baseline cannot be chosen on validation."
 
 
 def p_words(p: float) -> str:
@@ -175,4 +189,5 @@ def p_words(p: float) -> str:
 
 def left_out_of_choice(lines: Sequence[Line]) -> list[str]:
     """Baselines without a validation figure: they could not be chosen."""
-    return [display_name(line) for line in lines if line.baseline and line.done and not line.figures(VALIDATION)]
+    baselines = (line for line in lines if line.baseline and line.done)
+    return [display_name(line) for line in baselines if not line.figures(line.task.validation)]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from statistics import fmean, stdev
+from statistics import fmean
 
-from llmrec.report.evidence import PRIMARY, Block, Line
+from llmrec.report.evidence import Block, Line, Run
 from llmrec.report.words import FAMILIES, Column, display_name
+
+CONTROLS = "Controls: shown, never compared"
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
@@ -75,16 +77,21 @@ def main_table(block: Block, columns: Sequence[Column], caption: str, interval: 
     notes = Notes()
     groups: list[tuple[str, tuple[Row, ...]]] = []
     for family, title in FAMILIES.items():
-        lines = [line for line in block.lines if line.family == family]
-        rows = []
-        for line in lines:
-            said = _row_notes(line, notes)
-            cells = {column.key: _cell(line, column, interval, notes) for column in columns}
-            rows.append(Row(display_name(line), line.label, cells, said))
-        if rows:
-            groups.append((title, tuple(rows)))
+        lines = [line for line in block.lines if line.family == family and not line.control]
+        groups.append((title, _rows(lines, columns, interval, notes)))
+    groups.append((CONTROLS, _rows([line for line in block.lines if line.control], columns, interval, notes)))
+    groups = [(title, rows) for title, rows in groups if rows]
     table = Table(block.dataset, caption, tuple(columns), tuple(groups), notes)
     return _mark_best(table, block, tied)
+
+
+def _rows(lines: Sequence[Line], columns: Sequence[Column], interval: Interval, notes: Notes) -> tuple[Row, ...]:
+    rows = []
+    for line in lines:
+        said = _row_notes(line, notes)
+        cells = {column.key: _cell(line, column, interval, notes) for column in columns}
+        rows.append(Row(display_name(line), line.label, cells, said))
+    return tuple(rows)
 
 
 def _cell(line: Line, column: Column, interval: Interval, notes: Notes) -> Cell:
@@ -96,30 +103,39 @@ def _cell(line: Line, column: Column, interval: Interval, notes: Notes) -> Cell:
     if not figures:
         return Cell(notes=(notes.letter("Not measured for this method."),))
     bounds = interval(line, column.key) if column.accuracy else None
-    spread = stdev(figures) if len(figures) > 1 else None
+    spread = None if column.cost else line.spread(column.key)
     return Cell(fmean(figures), spread, *(bounds or (None, None)))
 
 
 def _row_notes(line: Line, notes: Notes) -> tuple[str, ...]:
     """Why a row has no figures, or what must be said of them: missing seeds, stale code."""
     said = []
+    if line.control and (options := line.runs[0].spec.protocol.model_dump(exclude_defaults=True)):
+        said.append(f"Control, under {', '.join(f'{key} = {value}' for key, value in options.items())}.")
     missing = [run for run in line.runs if not run.ok]
     if not line.done:
         said += [_sentence(reason) for reason in dict.fromkeys(run.reason for run in line.runs)]
     elif missing:
-        seeds = "; ".join(f"seed {run.spec.seed} {run.reason}" for run in missing)
-        said.append(_sentence(f"{len(line.done)} of {len(line.runs)} seeds: {seeds}"))
+        what = "seeds" if len(line.folds) == 1 else "runs"
+        places = "; ".join(f"{_place(run)} {run.reason}" for run in missing)
+        said.append(_sentence(f"{len(line.runs) - len(missing)} of {len(line.runs)} {what}: {places}"))
     if any(not run.fresh for run in line.done):
         said.append("Stale: the code has changed since these figures were made.")
     return tuple(sorted(notes.letter(text) for text in said))
 
 
+def _place(run: Run) -> str:
+    return f"seed {run.spec.seed}" + (f" fold {run.fold}" if run.fold else "")
+
+
 def _mark_best(table: Table, block: Block, tied: set[str]) -> Table:
     """Bold figures. Outside accuracy, rows that are not personal do not compete: random covers everything at once."""
-    personal = {line.label for line in block.lines if line.family != "non-personal"}
+    rivals_of_all = {line.label for line in block.lines if not line.control}
+    personal = {line.label for line in block.lines if line.family != "non-personal" and not line.control}
     best: dict[str, float] = {}
     for column in table.columns:
-        rivals = [row for row in table.rows if column.accuracy or row.label in personal]
+        allowed = rivals_of_all if column.accuracy else personal
+        rivals = [row for row in table.rows if row.label in allowed]
         values = [v for row in rivals if (v := row.cells[column.key].value) is not None]
         if values and column.better:
             best[column.key] = max(values) if column.better > 0 else min(values)
@@ -128,9 +144,9 @@ def _mark_best(table: Table, block: Block, tied: set[str]) -> Table:
         cells = {}
         for column in table.columns:
             cell = row.cells[column.key]
-            rival = column.accuracy or row.label in personal
+            rival = row.label in (rivals_of_all if column.accuracy else personal)
             top = rival and cell.value is not None and cell.value == best.get(column.key)
-            close = column.key == PRIMARY and row.label in tied and not top
+            close = column.key == block.task.primary and row.label in tied and not top
             cells[column.key] = replace(cell, best=top, tied=close)
         return replace(row, cells=cells)
 

@@ -89,8 +89,10 @@ def p_value(value: float) -> str:
 def metric_column(key: str) -> Column:
     """The column of a metric: "ndcg@10", "coverage@10", "novelty@10", ..."""
     name = key.split("@")[0]
-    if name in ("recall", "ndcg", "hit", "mrr", "map", "precision"):
+    if name in ("recall", "ndcg", "hit", "mrr", "map", "precision", "auc"):
         return Column(key, key, "", 1, fraction, accuracy=True)
+    if name in ("rmse", "mae"):
+        return Column(key, key, "", -1, fraction, accuracy=True)
     if name == "novelty":
         return Column(key, key, "bits", 1, lambda value: f"{value:.2f}")
     if name == "popularity":

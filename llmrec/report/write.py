@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from llmrec.errors import UserError, nearest
 from llmrec.report import formats, page, plots
 from llmrec.report.audit import audit
-from llmrec.report.evidence import PRIMARY, Block, check_same_users
+from llmrec.report.evidence import Block, check_same_users
 from llmrec.report.significance import LEVEL, Against, Findings, left_out_of_choice, why_no_baseline
 from llmrec.report.table import Cell, Notes, Row, Table, main_table
 from llmrec.report.words import (
@@ -66,7 +66,7 @@ class Report:
     """
 
     def __init__(self, block: Block) -> None:
-        check_same_users([run for run in block.runs if run.ok])
+        check_same_users([run for line in block.finished for run in line.done])
         self.block = block
         self.findings = Findings(block)
         tied = {line.label for line in self.findings.tied}
@@ -93,11 +93,17 @@ class Report:
 
 def caption(block: Block) -> str:
     why = "" if runs_alone(block) else ", because runs shared the machine"
+    task = block.task
+    over = "seeds" if len(block.folds) == 1 else "folds and seeds ± standard deviation over folds"
+    spread = " ± standard deviation" if len(block.folds) == 1 else ""
+    intervals = "" if task.pooled else f"; 95 % intervals over {task.unit}"
+    own = " of each user's own" if task.pooled else ""
     return (
-        f"Means over seeds ± standard deviation; 95 % intervals over users. Bold: best of a column (outside accuracy, "
-        f"of the personal methods). {TIED}: not distinguishable from the best at {PRIMARY} (paired permutation test, "
-        f"Holm-corrected, p ≥ {LEVEL}, or a 95 % interval over users and seeds that holds 0). Costs are means of one "
-        f"run in {cost_unit(block)}{why}."
+        f"Means over {over}{spread}{intervals}. Bold: best of a column (outside accuracy, "
+        f"of the personal methods). {TIED}: not distinguishable from the best at {task.primary}"
+        f"{own} (paired permutation test over {task.unit}, "
+        f"Holm-corrected, p ≥ {LEVEL}, or a 95 % interval over {task.unit} and seeds that holds 0). "
+        f"Costs are means of one run in {cost_unit(block)}{why}."
     )
 
 
@@ -105,7 +111,8 @@ def every_metric(block: Block) -> list[str]:
     """Every metric that any record holds, accuracy first, validation last."""
     found = {key for line in block.finished for record in line.records for key in record.metrics}
     shown = [key for key in found if "/" not in key]
-    order = ("ndcg", "recall", "hit", "mrr", "map", "precision", "coverage", "gini", "novelty", "tail")
+    accuracy = ("rmse", "mae", "auc", "ndcg", "recall", "hit", "mrr", "map", "precision")
+    order = (*accuracy, "coverage", "gini", "novelty", "tail")
 
     def place(key: str) -> tuple[int, str, int]:
         name, _, cutoff = key.partition("@")
@@ -119,8 +126,10 @@ def statistics_table(findings: Findings) -> Table | None:
     baseline = findings.baseline
     if baseline is None or not findings.against_baseline:
         return None
+    task = findings.block.task
+    turned = "" if task.better > 0 else ", turned: + is better"
     columns = (
-        Column("difference", f"Δ {PRIMARY}", "", 1, signed, accuracy=True),
+        Column("difference", f"Δ {task.primary}{turned}", "", 1, signed, accuracy=True),
         Column("p", "p, corrected", "", 0, p_value),
         Column("effect", "effect size", "Cohen's d", 0, effect),
         Column("verdict", "verdict", "", 0, str),
@@ -131,12 +140,13 @@ def statistics_table(findings: Findings) -> Table | None:
         row = Row(display_name(found.line), found.line.label, _statistics_cells(found))
         groups.setdefault(kind[found.line.baseline], []).append(row)
     notes = Notes()
-    if unrated := left_out_of_choice(findings.block.lines):
+    if unrated := left_out_of_choice(findings.block.finished):
         notes.letter(f"Without validation figures, so not to be chosen as the best baseline: {listed(unrated)}.")
+    each = " (the mean over users of each user's own)" if task.pooled else ""
     words = (
-        f"Each method minus {display_name(baseline)}, the best baseline (chosen on validation {PRIMARY}), at test "
-        f"{PRIMARY}: paired over {findings.block.n_users:,} users, seeds as the outer level of the 95 % interval, "
-        f"permutation test, Holm-corrected over the table's methods."
+        f"Each method minus {display_name(baseline)}, the best baseline (chosen on validation {task.primary}), at test "
+        f"{task.primary}{each}: paired over {findings.block.n_users:,} {task.unit}, seeds as the outer level of the "
+        f"95 % interval, permutation test, Holm-corrected over the table's methods."
     )
     name = f"{findings.block.dataset}: against {display_name(baseline)}"
     return Table(name, words, columns, tuple((title, tuple(rows)) for title, rows in groups.items()), notes)

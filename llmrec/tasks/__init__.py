@@ -35,6 +35,7 @@ class Task:
     primary: str  # decides who is best, stops training, chooses baselines
     better: int  # 1: a higher primary metric is better; -1: a lower one
     unit: str  # what figures are paired over and intervals are taken over, in the plural
+    pooled: bool  # its metrics are taken over all pairs at once, so they are no means over units
     units_file: str  # where the figures of each unit lie, beside the record
 
     @property
@@ -62,6 +63,7 @@ TASKS = {
             primary="ndcg@10",
             better=1,
             unit="users",
+            pooled=False,
             units_file="users.parquet",  # follows from the ranks, which are committed
         ),
         Task(
@@ -75,6 +77,7 @@ TASKS = {
             primary="auc",
             better=1,
             unit="impressions",
+            pooled=False,
             units_file="units.parquet",
         ),
         Task(
@@ -88,6 +91,7 @@ TASKS = {
             primary="rmse",
             better=-1,
             unit="users",
+            pooled=True,
             units_file="units.parquet",
         ),
         Task(
@@ -101,6 +105,7 @@ TASKS = {
             primary="ndcg@10",
             better=1,
             unit="requests",
+            pooled=False,
             units_file="units.parquet",
         ),
     )

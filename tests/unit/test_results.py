@@ -50,8 +50,8 @@ def test_the_tidy_table(suite, tmp_path):
     put(tmp_path, popularity, status=Status.FAILED)
     table = load_results(suite, root=tmp_path)
     assert table.columns == [
-        "run_id", "suite", "dataset", "label", "method", "family", "seed", "status", "fresh", "machine_class",
-        "slice", "metric", "value",
+        "run_id", "suite", "task", "dataset", "fold", "label", "method", "family", "control", "seed", "status", "fresh",
+        "machine_class", "slice", "metric", "value",
     ]  # fmt: skip
     mine = table.filter(pl.col("run_id") == chance.spec.run_id)
     assert mine["label"].unique().to_list() == ["chance"] and mine["suite"].unique().to_list() == ["mine"]

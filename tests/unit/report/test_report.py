@@ -267,7 +267,7 @@ def test_corrupt_parquet_is_one_clear_message(lab):
         make(lab)
     (folder / "users.parquet").unlink()
     (folder / "ranks.parquet").unlink()
-    with pytest.raises(UserError, match=r"neither users\.parquet nor ranks\.parquet"):
+    with pytest.raises(UserError, match=r"no file with figures per user"):
         make(lab)
 
 
