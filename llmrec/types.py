@@ -242,6 +242,10 @@ class Split:
     """The task ``request``: what is asked for in words."""
     liked: float | None = None  # the lowest rating that says "liked"
     scale: tuple[float, float] | None = None  # the lowest and the highest rating that can be given
+    counts: dict[str, int] = field(default_factory=dict)
+    """What became of the dataset's events (train_events, ..., left_out_events), and what ties in time decide: ``ties``
+    (events that share their time with another of the same user) and ``tied_test_users`` (users who might be asked for
+    something else under another tie rule)."""
 
     @property
     def fit(self) -> Interactions:

@@ -34,7 +34,7 @@ def dataset(events, time="exact"):
         "interactions": len(events),
     }
     card = SimpleNamespace(
-        name="drawn", time=time, protocols=["temporal", "leave-one-out"] if time == "exact" else ["leave-one-out"],
+        name="drawn", time=time, rating=None, protocols=["temporal", "leave-one-out"] if time == "exact" else ["leave-one-out"],
         item_title="{title}", item_text=["{title}"], statistics=SimpleNamespace(model_dump=lambda: statistics),
         filters=SimpleNamespace(min_value=None, core=0, catalogue="listed"),
     )  # fmt: skip
@@ -49,7 +49,7 @@ def dataset(events, time="exact"):
     )
     interactions, items, users = canonical(card, frame, listed)
     return SimpleNamespace(
-        name="drawn", card=card, interactions=interactions, items=items, users=users,
+        name="drawn", card=card, interactions=interactions, items=items, users=users, official=None,
         fingerprint=fingerprint(interactions, items, users),
     )  # fmt: skip
 

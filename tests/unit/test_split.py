@@ -26,7 +26,8 @@ def dataset(sequences, times=None, n_items=10, time="exact", protocols=("tempora
     names = [f"item {i}" for i in range(n_items)]
     catalogue = pl.DataFrame({"raw_id": names, "title": names, "text": names, "categories": [["x"]] * n_items})
     return SimpleNamespace(
-        name="by-hand", card=SimpleNamespace(time=time, protocols=list(protocols)), items=Items(catalogue),
+        name="by-hand", card=SimpleNamespace(name="by-hand", time=time, protocols=list(protocols), rating=None), items=Items(catalogue),
+        official=None, impressions=None, requests=None,
         interactions=Interactions(pl.DataFrame(rows, schema=schema, orient="row"), len(sequences), n_items),
     )  # fmt: skip
 

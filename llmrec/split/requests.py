@@ -1,0 +1,81 @@
+"""``requests``: all interactions train, and what is asked are requests in words, answered by labelled items.
+
+Labels are made of a field of the items (genres, tags, topics); ``withhold`` takes that field out of the item texts, for
+whoever reads it there only has to copy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import polars as pl
+
+from llmrec.data import Dataset
+from llmrec.errors import UserError
+from llmrec.records import Protocol
+from llmrec.split.assemble import Numbers, digest, sample
+from llmrec.split.events import Events
+from llmrec.types import Histories, Int32, Interactions, Items, Part, Requests, Split
+
+PARTS: tuple[Part, ...] = ("valid", "test")
+
+
+def make(dataset: Dataset, protocol: Protocol, events: Events) -> tuple[Split, Items]:
+    """The split and the catalogue, whose texts lack the fields that labels are made of if the protocol withholds them.
+
+    Raises:
+        UserError: the dataset has no requests, or none in a part.
+    """
+    if dataset.requests is None:
+        raise UserError(f"{dataset.name} has no requests, which the protocol 'requests' asks for.")
+    numbers = Numbers.drawn(protocol.seed, events.n_items)
+    parts = {part: _in_order(dataset.requests.filter(pl.col("part") == part)) for part in PARTS}
+    for part, rows in parts.items():
+        if not len(rows):
+            raise UserError(f"{dataset.name}: there are no requests in the part {part!r}.")
+        parts[part] = rows[sample(protocol, "requests", rows["content"].to_numpy())]
+    items = dataset.items
+    if protocol.withhold:
+        for field in sorted(dataset.requests["field"].unique().drop_nulls().to_list()):
+            items = dataset.items_without(field)
+    frame = events.frame.with_columns(item=pl.Series(numbers.own[events.item], dtype=pl.Int32))
+    train = Interactions(frame, events.n_users, events.n_items)
+    nothing = Interactions(frame.clear(), events.n_users, events.n_items)
+    nobody: Int32 = np.empty(0, np.int32)
+    texts = hashlib.sha256("\0".join(items.texts).encode()).digest()
+    split = Split(
+        n_users=events.n_users,
+        n_items=events.n_items,
+        train=train,
+        valid=nothing,
+        test=nothing,
+        fit_data=protocol.fit_data,
+        mask_history=protocol.mask_history,
+        candidates=np.ones(events.n_items, bool),
+        canonical=numbers.canonical,
+        item_order=numbers.order,
+        asked={"valid": nobody, "test": nobody},
+        fingerprint=digest(
+            protocol, events.n_users, numbers, *events.frame.select("user", "item", "value", "time").get_columns(),
+            *(rows["content"] for rows in parts.values()), np.frombuffer(texts, np.uint8),
+        ),
+        requests={part: _requests(rows, numbers) for part, rows in parts.items()},
+        counts={"train_events": len(train), **{f"{part}_requests": len(rows) for part, rows in parts.items()}},
+    )  # fmt: skip
+    return split, Items(items.frame[numbers.canonical])
+
+
+def _in_order(rows: pl.DataFrame) -> pl.DataFrame:
+    """Requests by their texts, answers ascending and each once, with a hash of both (the column ``content``), which is
+    what a sample goes by: the order of the rows does not count."""
+    rows = rows.with_columns(pl.col("items").list.unique().list.sort()).sort("text", "kind", "field", "items")
+    words = ("\0".join(map(str, row)) for row in rows.select("text", "kind", "field", "items").iter_rows())
+    content = [int.from_bytes(hashlib.sha256(word.encode()).digest()[:8], "big", signed=True) for word in words]
+    return rows.with_columns(content=pl.Series(content, dtype=pl.Int64))
+
+
+def _requests(rows: pl.DataFrame, numbers: Numbers) -> Requests:
+    indptr = np.concatenate([[0], np.cumsum(rows["items"].list.len().to_numpy())]).astype(np.int64)
+    items = numbers.own[rows["items"].explode().drop_nulls().to_numpy()]
+    return Requests(rows["text"].to_list(), Histories(indptr, items, len(numbers.own)), rows["kind"].to_list())
