@@ -4,11 +4,11 @@
 
     sum (r_ui - mean - b_u - b_i)^2 + user_damping sum b_u^2 + item_damping sum b_i^2
 
-The minimum is unique. It is found by turns: with the users' biases fixed an item's is sum (r - mean - b_u) / (n_i +
-item_damping), a damped mean of what is left, and the other way round, until no bias moves. Users and items without a
-rating have bias 0. One of the two alone is the user's or the item's damped mean.
+It is found by turns: with the users' biases fixed an item's is sum (r - mean - b_u) / (n_i + item_damping), a damped
+mean of what is left, and the other way round, until no bias moves. With damping the minimum is unique. Users and items
+without a rating have bias 0. ``biases = "user"`` (or "item") leaves the other one out: the user's damped mean alone.
 
-The defaults are Surprise's and MyMediaLite's; both stop after a few turns.
+The defaults are those with which MyMediaLite publishes this model on ml-100k (5 random folds): RMSE .942, MAE .745.
 
 Source: Koren, Factor in the Neighbors, TKDD 4(1), 2010, section 2.1 (baseline estimates).
 """
@@ -38,8 +38,8 @@ class UserItemBias:
     seeded: ClassVar[bool] = False
 
     biases: Literal["both", "user", "item"] = "both"
-    user_damping: float = tune(15.0, low=0.0, high=50.0)  # ratings at the mean that every user is given beforehand
-    item_damping: float = tune(10.0, low=0.0, high=50.0)
+    user_damping: float = tune(5.0, low=0.0, high=50.0)  # so many ratings at the mean are added to every user's own
+    item_damping: float = tune(2.0, low=0.0, high=50.0)
 
     def fit(self, split: Split, ctx: Context) -> None:
         users, items = split.fit.user, split.fit.item

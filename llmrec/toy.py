@@ -90,3 +90,33 @@ def checkerboard(n: int = 50) -> Split:
         own = np.arange(user % 2, n, 2)
         sequences.append([int(i) for i in rng.permutation(own)[: len(own) - 3]])
     return leave_one_out(sequences, n)
+
+
+def rated(
+    train: Sequence[tuple[int, int, float]],
+    valid: Sequence[tuple[int, int, float]],
+    test: Sequence[tuple[int, int, float]],
+    n_users: int,
+    n_items: int,
+    *,
+    fit_data: Literal["train", "train+valid"] = "train",
+    scale: tuple[float, float] | None = (1.0, 5.0),
+    liked: float | None = 4.0,
+) -> Split:
+    """A split of ratings, each a (user, item, value); a user's ratings are in the order given, train before test."""
+    parts, first = [], np.zeros(n_users, np.int32)
+    for rows in (train, valid, test):
+        frame = pl.DataFrame(
+            list(rows), schema={"user": pl.Int32, "item": pl.Int32, "value": pl.Float32}, orient="row"
+        ).sort("user", maintain_order=True)
+        place = pl.int_range(pl.len(), dtype=pl.Int32).over("user") + pl.lit(first[frame["user"].to_numpy()])
+        frame = frame.with_columns(time=pl.lit(None, pl.Int64), order=place)
+        first = first + np.bincount(frame["user"].to_numpy(), minlength=n_users).astype(np.int32)
+        parts.append(Interactions(frame, n_users, n_items))
+    ids = np.arange(n_items, dtype=np.int32)
+    asked = [np.unique(part.user).astype(np.int32) for part in parts[1:]]
+    return Split(
+        n_users=n_users, n_items=n_items, train=parts[0], valid=parts[1], test=parts[2], fit_data=fit_data,
+        mask_history=True, candidates=np.ones(n_items, bool), canonical=ids, item_order=ids,
+        asked={"valid": asked[0], "test": asked[1]}, fingerprint="toy", scale=scale, liked=liked,
+    )  # fmt: skip
