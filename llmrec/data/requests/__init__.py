@@ -4,7 +4,7 @@ The rule that a card states (`RequestRule`) and the code and word tables of this
 both. Requests are a part of the dataset that they are made of, and of its fingerprint.
 """
 
-from llmrec.data.requests.make import fingerprint, make_requests
+from llmrec.data.requests.make import fingerprint, make_requests, readable
 from llmrec.data.requests.rule import RequestRule
 
-__all__ = ["RequestRule", "fingerprint", "make_requests"]
+__all__ = ["RequestRule", "fingerprint", "make_requests", "readable"]

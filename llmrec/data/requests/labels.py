@@ -33,18 +33,38 @@ def name(text: str) -> str:
     return " ".join(found) if any(word not in STOP for word in found) else ""
 
 
-def read_labels(rule: RequestRule, field: pl.Series) -> Labels:
-    """Count the votes in a field (list[str], one entry a vote) [n_items]."""
-    votes = pl.DataFrame({"item": pl.int_range(len(field), dtype=pl.Int32, eager=True), "said": field})
-    votes = votes.explode("said").drop_nulls("said")
-    spellings = votes["said"].unique().to_list()
+def votes(rule: RequestRule, n_items: int, tags: pl.DataFrame | None, fields: pl.DataFrame | None) -> pl.DataFrame:
+    """Who said what of which item: user int32 (null: the catalogue itself), item int32, said str.
+
+    Args:
+        tags: users' words, with user, item and text; read where ``rule.field`` is "tags".
+        fields: one row an item; ``rule.field`` is one of its columns otherwise, str or list[str].
+
+    Raises:
+        KeyError: the dataset has no such field.
+    """
+    if rule.field == "tags" and tags is not None:
+        return tags.select("user", "item", said=pl.col("text").str.strip_chars().str.to_lowercase())
+    if fields is None or rule.field not in fields.columns:
+        raise KeyError(rule.field)
+    said = fields[rule.field]
+    said = said if said.dtype == pl.List(pl.String) else said.cast(pl.String).reshape((-1, 1)).arr.to_list()
+    table = pl.DataFrame({"item": pl.int_range(n_items, dtype=pl.Int32, eager=True), "said": said}).explode("said")
+    table = table.filter(pl.col("said").fill_null("") != "")
+    return table.select(pl.lit(None, pl.Int32).alias("user"), "item", "said")
+
+
+def read_labels(rule: RequestRule, n_items: int, votes: pl.DataFrame) -> Labels:
+    """Count the votes. A user has one vote for a label of an item, however often and in whatever spelling."""
     ignored = {name(text) for text in rule.ignore}
-    names = {text: name(text) for text in spellings}
+    names = {text: name(text) for text in votes["said"].unique()}
     votes = votes.with_columns(label=pl.col("said").replace_strict(names, return_dtype=pl.String))
     votes = votes.filter((pl.col("label") != "") & ~pl.col("label").is_in(list(ignored)))
+    votes = votes.unique(["user", "item", "label", "said"])
     commonest = votes.group_by("label", "said").len().sort("label", "len", "said", descending=[False, True, False])
-    carried = votes.group_by("item", "label").len().filter(pl.col("len") >= rule.min_votes).sort("label", "item")
-    labelled = np.zeros(len(field), bool)
+    carried = votes.group_by("item", "label").agg(votes=pl.col("user").n_unique())
+    carried = carried.filter(pl.col("votes") >= rule.min_votes).sort("label", "item")
+    labelled = np.zeros(n_items, bool)
     labelled[carried["item"].to_numpy()] = True
     return Labels(
         {str(key[0]): some["item"].to_numpy() for key, some in carried.group_by("label", maintain_order=True)},

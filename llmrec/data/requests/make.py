@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
-from llmrec.data.requests.labels import Labels, read_labels
+from llmrec.data.requests.labels import Labels, read_labels, votes
 from llmrec.data.requests.neighbours import neighbours
 from llmrec.data.requests.rule import VALID_SHARE, RequestRule
 from llmrec.data.requests.tables import read_table, table_path
@@ -22,31 +23,31 @@ from llmrec.errors import UserError
 from llmrec.seeds import canonical_json
 from llmrec.types import Bools, Int32
 
+if TYPE_CHECKING:
+    from llmrec.data import Dataset
+
 SAME, OTHER = "shares words", "shares no word"
 """The two kinds of requests: with the label's own words, and without any content word of it."""
 
-SCHEMA = {
+SCHEMA: dict[str, Any] = {
     "text": pl.String, "items": pl.List(pl.Int32), "kind": pl.String, "field": pl.String, "part": pl.String,
     "label": pl.String,
 }  # fmt: skip
 
 
-def make_requests(dataset: str, rule: RequestRule, fields: pl.DataFrame) -> pl.DataFrame:
-    """Make a dataset's requests.
-
-    Args:
-        fields: one row an item, in the order of the items' ids; ``rule.field`` is list[str], one entry a vote.
+def make_requests(
+    dataset: str, rule: RequestRule, n_items: int, tags: pl.DataFrame | None, fields: pl.DataFrame | None
+) -> pl.DataFrame:
+    """Make a dataset's requests of its users' tags or of a field of its items (see `labels.votes`).
 
     Returns:
         text str, items list[int32] (ascending), kind, field, part ("valid" or "test") and label (its words) of each;
-        sorted by label and kind, every text once.
+        sorted by label, every text once.
 
     Raises:
         UserError: no such field, a table of words that is not well formed, or a part that is left without requests.
     """
-    if rule.field not in fields.columns:
-        raise UserError(f"{dataset}: the card's [requests] names the field {rule.field!r}, which its items do not have.")
-    carried = read_labels(rule, fields[rule.field])
+    carried = _labels(dataset, rule, n_items, tags, fields)
     made = _of_table(rule, carried) if rule.rule == "table" else _of_neighbours(rule, carried)
     rows: list[tuple[str, list[int], str, str, str, str]] = []
     said: set[str] = set()
@@ -66,23 +67,24 @@ def make_requests(dataset: str, rule: RequestRule, fields: pl.DataFrame) -> pl.D
     return frame
 
 
-def readable(rule: RequestRule, fields: pl.DataFrame) -> list[str]:
-    """The labels of each item as a text would say them, [n_items]: what a leak would let a method read."""
-    carried = read_labels(rule, fields[rule.field])
+def readable(dataset: Dataset) -> tuple[list[str], Bools]:
+    """The labels of each item as a text would say them, [n_items], and which items carry any, [n_items].
+
+    The texts are what a method could read if the labels were not withheld. Items without a label are no candidates:
+    nothing is known of them.
+    """
+    rule = dataset.card.requests
+    assert rule is not None, "requests from a file say nothing of labels"
+    carried = _labels(dataset.name, rule, len(dataset.items), dataset.tags, dataset.fields)
     said = carried.said
     if rule.rule == "table":
         table = read_table(table_path(str(rule.words))).of()
         said = {label: (label in table and table[label].name) or text for label, text in said.items()}
-    texts: list[list[str]] = [[] for _ in range(len(fields))]
+    texts: list[list[str]] = [[] for _ in range(len(dataset.items))]
     for label, items in carried.items.items():
         for item in items:
             texts[item].append(said[label])
-    return [", ".join(text) for text in texts]
-
-
-def labelled(rule: RequestRule, fields: pl.DataFrame) -> Bools:
-    """Which items carry any label, bool [n_items]. The others are no candidates: nothing is known of them."""
-    return read_labels(rule, fields[rule.field]).labelled
+    return [", ".join(text) for text in texts], carried.labelled
 
 
 def fingerprint(rule: RequestRule) -> str:
@@ -100,6 +102,19 @@ def part_of(label: tuple[str, ...]) -> str:
     two labels at once, as the first; pairs across the parts are not made."""
     share = int.from_bytes(hashlib.sha256(label[0].encode()).digest()[:4], "big") / 2**32
     return "valid" if share < VALID_SHARE else "test"
+
+
+def _labels(
+    dataset: str, rule: RequestRule, n_items: int, tags: pl.DataFrame | None, fields: pl.DataFrame | None
+) -> Labels:
+    try:
+        return read_labels(rule, n_items, votes(rule, n_items, tags, fields))
+    except KeyError:
+        known = ", ".join([*(fields.columns if fields is not None else ()), *(["tags"] if tags is not None else [])])
+        raise UserError(
+            f"{dataset}: the card's [requests] makes labels of the field {rule.field!r}, which its items do not have. "
+            f"Known: {known or 'none'}."
+        ) from None
 
 
 Made = tuple[tuple[str, ...], Int32, str, str]

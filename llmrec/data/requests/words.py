@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 import unicodedata
 
-STOP = frozenset(
-    ["a", "about", "all", "an", "and", "are", "as", "at", "be", "both", "but", "by", "for", "from", "has", "have", "i", "in", "into", "is", "it", "its", "like", "me", "my", "not", "of", "on", "or", "our", "out", "some", "something", "such", "than", "that", "the", "their", "them", "there", "these", "they", "this", "to", "too", "two", "very", "want", "was", "we", "were", "what", "when", "where", "which", "who", "with", "you", "your", "'s", "的", "了", "和", "與", "与", "及", "或", "在", "有", "是", "我", "你", "他", "她", "們", "们", "想", "要", "看", "一", "個", "个", "篇", "些", "關", "关", "於", "于", "這", "这", "那", "不", "以", "也", "都", "等", "中", "上", "下", "之", "對", "对", "到", "為", "为", "給", "给", "請", "请", "找"]
+_ENGLISH = (
+    "a about all an and are as at be both but by for from has have i in into is it its like me my not of on or our out "
+    "some something such than that the their them there these they this to too two very want was we were what when "
+    "where which who with you your"
 )
+_CHINESE = "的了和與与及或在有是我你他她們们想要看一個个篇些關关於于這这那不以也都等中上下之對对到為为給给請请找"
+STOP = frozenset(_ENGLISH.split()) | frozenset(_CHINESE)
 """Words (and Chinese characters) that say nothing about an item."""
 
 _WORD = re.compile(r"[^\W_]+")
@@ -15,8 +19,8 @@ _IDEOGRAPH = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\
 
 
 def words(text: str) -> list[str]:
-    """The words of a text in lower case, in order; plurals lose their s. Chinese has no spaces: every character is one."""
-    text = unicodedata.normalize("NFKC", text).casefold().replace("’", "'").replace("'s", "").replace("'", "")
+    """The words of a text in lower case, in order; plurals lose their s. Of Chinese every character is a word."""
+    text = unicodedata.normalize("NFKC", text).casefold().replace("\u2019", "'").replace("'s", "").replace("'", "")
     return [_singular(word) for word in _WORD.findall(_IDEOGRAPH.sub(r" \g<0> ", text))]
 
 
