@@ -36,9 +36,9 @@ _TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
 class _Transient(Exception):
     """An attempt failed in a way that another one may not."""
 
-    def __init__(self, reason: str, wait: float = 0.0, attempts: int = len(WAITS)) -> None:
+    def __init__(self, reason: str, wait: float = 0.0, attempts: int | None = None) -> None:
         super().__init__(reason)
-        self.wait, self.attempts = wait, attempts
+        self.wait, self.attempts = wait, len(WAITS) if attempts is None else attempts
 
 
 def download(address: str, target: Path, *, checked: bool = True) -> bool:
@@ -181,8 +181,9 @@ def _write(response: Response, path: Path, total: int | None, label: str) -> Non
             for chunk in response.raw.stream(_CHUNK, decode_content=False):
                 stream.write(chunk)
                 advance(len(chunk))
-        except HTTPError as error:
-            raise _Transient(f"the connection broke ({_reason(error)})") from None
+        except HTTPError:
+            of = f" of {total:,}" if total else ""
+            raise _Transient(f"the connection broke after {stream.tell():,}{of} bytes") from None
 
 
 def _room(folder: Path, needed: int) -> None:
