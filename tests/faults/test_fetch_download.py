@@ -114,7 +114,7 @@ def test_a_wrong_range_is_not_appended(web, target):
 
 def test_less_than_the_length_that_was_promised(web, target):
     web.length, web.ranges = len(DATA) + 10, False
-    with pytest.raises(UserError, match="data.zip"):
+    with pytest.raises(UserError, match=r"data\.zip"):
         download(web.address("data.zip"), target)
     assert not target.exists()
 
@@ -178,10 +178,10 @@ def test_no_network(tmp_path):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, but nobody listens
         address = f"http://127.0.0.1:{taken.getsockname()[1]}/data.zip"
-        with pytest.raises(UserError, match="cannot be reached .*Connection refused") as error:
+        with pytest.raises(UserError, match=r"cannot be reached .*Connection refused") as error:
             download(address, tmp_path / "data.zip")
     assert "object at 0x" not in str(error.value) and "\n" not in str(error.value)
-    with pytest.raises(UserError, match="cannot be reached .*resolve"):
+    with pytest.raises(UserError, match=r"cannot be reached .*resolve"):
         download("http://no-such-host.invalid/data.zip", tmp_path / "data.zip")
     with pytest.raises(UserError):
         download("http:///data.zip", tmp_path / "data.zip")
