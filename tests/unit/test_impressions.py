@@ -7,6 +7,8 @@ import polars as pl
 import pytest
 
 from llmrec import toy
+from llmrec.context import Context
+from llmrec.discover import load_method
 from llmrec.errors import MethodError, UserError
 from llmrec.evaluate import shown
 from llmrec.tasks import impressions as task
@@ -241,3 +243,20 @@ def test_stored_answers_of_another_split(split, tmp_path):
     (tmp_path / "answers.parquet").write_bytes(b"PAR1")
     with pytest.raises(UserError, match="cannot be read"):
         task.read(tmp_path, split, {})
+
+
+def test_first_shown_keeps_the_logs_order(split):
+    method = load_method("first-shown")()
+    method.fit(split, Context(seed=0, items=toy.items(ITEMS)))
+    scores = task.answer(method, split, "test").scores
+    assert scores.tolist() == [3, 2, 1, 0, 4, 3, 2, 1, 0, 1, 0, 2, 1, 0, 1, 0, 1, 0]
+
+
+def test_news_that_nobody_clicked_before_are_ranked_by_their_text(split):
+    rows = [(0, [2, 4], [7, 8, 9, 11], [8]), (1, [5, 1], [6, 9, 10], [9])]  # even items are animals, odd ones tools
+    fresh = dataclasses.replace(split, impressions={**split.impressions, "test": toy.impressions(rows, ITEMS)})
+    method = load_method("tfidf")()
+    method.fit(fresh, Context(seed=0, items=toy.items(ITEMS)))
+    measures = task.measure(task.answer(method, fresh, "test"), fresh, toy.items(ITEMS))
+    assert measures.metrics["auc"] == 1.0
+    assert measures.slices["items:cold"]["impressions"] == 2
