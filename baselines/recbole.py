@@ -48,6 +48,9 @@ HARNESS = (
 STAGES = {"RaCT": ("actor_pretrain", "critic_pretrain", "finetune"), "S3Rec": ("pretrain", "finetune")}
 """Models that RecBole trains in stages, each from the checkpoint of the one before."""
 
+KNOWS_NO_USERS = ("Pop", "Random")
+"""General models that answer everybody alike, strangers too."""
+
 PAIRS_AT_ONCE = 400_000
 """How many (user, item) pairs models that score pair by pair see in one step."""
 
@@ -76,6 +79,17 @@ class RecBole:
     embedding_size: int | None = tune(None, choices=(None, 32, 64, 128))  # None: RecBole's own for the model, mostly 64
     batch_size: int = 2048
     config: dict[str, Any] = field(default_factory=dict)  # RecBole's other settings, by RecBole's names
+
+    @property
+    def folds_in(self) -> bool:
+        """Whether the model answers from a history, and so users unseen in training: sequential models, and those
+        autoencoders that have no weights of a user's own (CDAE has)."""
+        with recbole_mend.mended():
+            from recbole.model.abstract_recommender import AutoEncoderMixin, SequentialRecommender
+
+            cls = model_class(self.model)
+            reads_all = issubclass(cls, AutoEncoderMixin) and self.model != "CDAE" and not self.config.get("time-aware")
+            return issubclass(cls, SequentialRecommender) or reads_all or self.model in KNOWS_NO_USERS
 
     def fit(self, split: Split, ctx: Context) -> None:
         """Train; leaves the model with the weights of its best validated epoch.

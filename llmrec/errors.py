@@ -14,6 +14,10 @@ class MethodError(Exception):
     """A method broke the contract (NaN scores, ids out of range, wrong shape). The run fails; the others go on."""
 
 
+class Skip(UserError):
+    """A run that this method cannot do, through nobody's fault: it is skipped, with the reason."""
+
+
 class ChecksumError(UserError):
     """A file's contents are not what its card says."""
 

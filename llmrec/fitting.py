@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from llmrec.context import Context
-from llmrec.errors import MethodError
+from llmrec.errors import MethodError, Skip
 from llmrec.types import Split
 
 
@@ -27,7 +27,10 @@ def fit(
 
     Raises:
         MethodError: a method that says it stops early did not set ``ctx.chosen_epochs``.
+        Skip: the split asks for users unseen in training, of whom the method can know nothing.
     """
+    if split.given and not getattr(make(), "folds_in", True):
+        raise Skip("knows users only from training (folds_in = False), and this protocol asks unseen ones")
     if split.fit_data == "train":
         return _fitted(make(), split, _stage(ctx, "fit", validate=lambda method: validate(method, split)), ctx)
     if not early_stops:

@@ -25,6 +25,8 @@ Class attributes say what the harness must know; all have defaults:
     early_stops  True: trains by epochs and stops on validation (default False)
     requires     importable packages that it needs beyond the suite's own, e.g. ("implicit",)
     needs_text   True: reads item texts (default False)
+    folds_in     False: knows users only from training, not from the history at hand, so that it has nothing to say
+                 to users unseen in training and is skipped under ``user-holdout`` (default True)
 """
 
 from __future__ import annotations

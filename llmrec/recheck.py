@@ -175,7 +175,7 @@ def _measure_again(record: Record, folder: Path, root: Path, split: Any, items: 
         update={
             "metrics": {**validation, **measures.metrics},
             "slices": measures.slices,
-            "counts": measures.counts,
+            "counts": {**record.counts, **measures.counts},  # those of the split stay what they are
             "fingerprints": {**record.fingerprints, "evaluation": evaluation_fingerprint(record.spec.task)},
         }
     )

@@ -112,7 +112,7 @@ def _judge(method: ExternalAnswers, spec: RunSpec, data: Dataset, machine: str, 
         status=Status.OK,
         metrics=measures.metrics,
         slices=measures.slices,
-        counts=measures.counts | {"answered": answered, "lines": len(method.frame)},
+        counts=split.counts | measures.counts | {"answered": answered, "lines": len(method.frame)},
         fingerprints={
             "data": data.fingerprint, "split": split.fingerprint, **hashes,
             "code": code_fingerprint(EXTERNAL, data.name), "evaluation": evaluation_fingerprint(),

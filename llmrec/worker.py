@@ -146,7 +146,7 @@ def do(job: Job, staging: Path, emit: Emit) -> Record:
         status=Status.OK,
         metrics={**measures.metrics, **validation},
         slices=measures.slices,
-        counts=measures.counts,
+        counts={**split.counts, **measures.counts},
         fingerprints={
             "data": dataset.fingerprint, "split": split.fingerprint, "code": job.code, "evaluation": job.evaluation,
             **hashes,
@@ -169,7 +169,7 @@ def do(job: Job, staging: Path, emit: Emit) -> Record:
 
 def explain(error: BaseException) -> tuple[Status, str]:
     """The status and the one-line reason that an error gives a run."""
-    from llmrec.errors import UserError
+    from llmrec.errors import Skip, UserError
     from llmrec.provenance import missing
 
     text = " ".join(str(error).split())
@@ -178,6 +178,8 @@ def explain(error: BaseException) -> tuple[Status, str]:
         return Status.OOM, f"out of memory: {text or name}"
     if isinstance(error, ModuleNotFoundError) and (reason := missing((error.name or "llmrec").split(".")[0])):
         return Status.SKIPPED, reason
+    if isinstance(error, Skip):
+        return Status.SKIPPED, text
     return Status.FAILED, text if isinstance(error, UserError) else f"{name}: {text}"
 
 

@@ -123,9 +123,9 @@ def _counts(dataset: Dataset, protocol: Protocol, events: Events, sides: Sides, 
         counts["given_events"] = of[GIVEN_VALID] + of[GIVEN_TEST]
     if dataset.card.time == "exact":
         user, time = events.user, events.frame["time"].to_numpy()
-        counts["ties"] = int(tied(user, time).sum())
-        counts["tied_test_users"] = 0
+        rows = np.flatnonzero(tied(user, time))
+        counts["ties"], counts["tied_test_users"] = len(rows), 0
         if protocol.name in ORDER_DECIDES:
-            touched = touched_users(user, time, events.eligible, sides == TEST)
+            touched = touched_users(user[rows], time[rows], events.eligible[rows], sides[rows] == TEST)
             counts["tied_test_users"] = int(np.isin(asked, touched).sum())
     return counts
