@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
+from llmrec.discover import VERBS
 from llmrec.method import FAMILIES
-from llmrec.subject import NEWCOMER, STRANGER, Broken, N, NotApplicable, Said, Subject, ask, board, everyone, users
+from llmrec.subject import NEWCOMER, STRANGER, Broken, N, NotApplicable, Said, Subject, board, everyone, users
 from llmrec.types import NO_ITEM, Floats, Int32, TopK
 
 TOLERANCE = 1e-5
@@ -38,8 +39,8 @@ def documented(subject: Subject) -> None:
         raise Broken("the class has no docstring: its first line is what `llmrec list methods` prints")
     if subject.family not in FAMILIES:
         raise Broken(f"family {subject.family!r} is none of {', '.join(FAMILIES)}")
-    if not (hasattr(cls, "score") or hasattr(cls, "generate")):
-        raise Broken("it has neither score(users) nor generate(users, k, exclude)")
+    if not subject.verb:
+        raise Broken(f"it answers nothing: it has none of {', '.join(VERBS)} (see `llmrec.method` for what they take)")
     given = subject.params  # recbole:BPR gives the model
     free = [f for f in dataclasses.fields(cls) if f.init and f.name not in given]
     for f in free:
@@ -59,16 +60,17 @@ def documented(subject: Subject) -> None:
 def shape_and_range(subject: Subject) -> None:
     """Answers have the right shape; scores are finite; lists hold ids of the catalogue, none twice, scores falling."""
     k = 10
-    items, scores = ask(subject.fitted(), everyone(), k)
+    items, scores = subject.ask(subject.fitted(), everyone(), k)
     n_items = board().n_items
     if items is None:
         if scores.shape != (N + 2, n_items):
-            raise Broken(f"score() gave shape {scores.shape}, expected {(N + 2, n_items)}: [users, items]")
+            raise Broken(f"{subject.verb}() gave shape {scores.shape}, expected {(N + 2, n_items)}: [users, items]")
         if bad := int((~np.isfinite(scores)).sum()):
-            raise Broken(f"score() gave {bad} numbers that are not finite")
+            raise Broken(f"{subject.verb}() gave {bad} numbers that are not finite")
         return
     if len(items) != N + 2 or items.shape[1] > k or scores.shape != items.shape:
-        raise Broken(f"generate() gave shapes {items.shape} and {scores.shape}, expected {(N + 2, k)} or less wide")
+        shapes = f"{items.shape} and {scores.shape}"
+        raise Broken(f"{subject.verb}() gave shapes {shapes}, expected {(N + 2, k)} or less wide")
     for user, row, row_scores in zip(range(N + 2), items, scores, strict=True):
         _check_list(int(user), row, row_scores, n_items)
 
@@ -102,8 +104,8 @@ def same_seed_same_answer(subject: Subject) -> None:
     """Two fits with the same seed give the same answer, bit for bit."""
     if _refit_is_equal(subject):
         return
-    again, _ = subject.fit_anew(0, 0, board())
-    if not _equal(ask(subject.fitted(), everyone()), ask(again, everyone())):
+    again, _ = subject.fit_anew(0, 0, subject.board())
+    if not _equal(subject.said(subject.fitted()), subject.said(again)):
         raise Broken("two fits with one seed differ: take every random number from ctx.rng(axis) or ctx.seed_for(axis)")
 
 
@@ -111,7 +113,7 @@ def no_global_random_state(subject: Subject) -> None:
     """The state of Python's, NumPy's and torch's global generators does not influence the answer."""
     if _refit_is_equal(subject):
         return
-    if not _equal(ask(subject.fitted(), everyone()), ask(subject.fitted(global_seed=1), everyone())):
+    if not _equal(subject.said(subject.fitted()), subject.said(subject.fitted(global_seed=1))):
         raise Broken("the answer changes with the global random state: take random numbers from ctx.rng(axis) only")
 
 
@@ -119,14 +121,14 @@ def no_peeking(subject: Subject) -> None:
     """Other test items give the same answer: the method has not looked at the test."""
     if _refit_is_equal(subject):
         return
-    if not _equal(ask(subject.fitted(), everyone()), ask(subject.fitted(other_test=True), everyone())):
+    if not _equal(subject.said(subject.fitted()), subject.said(subject.fitted(other_test=True))):
         raise Broken("the answer changes with the test items: fit on split.fit and answer from users.histories alone")
 
 
 def _refit_is_equal(subject: Subject) -> bool:
     """One fit with everything changed that must not matter; equal answers prove three checks at once."""
     other = subject.fitted(global_seed=1, other_test=True)
-    return _equal(ask(subject.fitted(), everyone()), ask(other, everyone()))
+    return _equal(subject.said(subject.fitted()), subject.said(other))
 
 
 def _equal(a: Said, b: Said) -> bool:
@@ -136,13 +138,13 @@ def _equal(a: Said, b: Said) -> bool:
 
 def the_word_seeded(subject: Subject) -> None:
     """``seeded`` says whether the seed matters: unseeded methods use no stream and answer alike for every seed."""
-    said = ask(subject.fitted(), everyone())
+    said = subject.said(subject.fitted())
     streams = subject.context.used_axes
     if subject.seeded and not streams:
         raise Broken("no random stream is used: say `seeded: ClassVar[bool] = False`, one run stands for all seeds")
     if not subject.seeded and streams:
         raise Broken(f"seeded = False, but it uses the random streams {', '.join(streams)}")
-    if not subject.seeded and not _equal(said, ask(subject.fitted(seed=1), everyone())):
+    if not subject.seeded and not _equal(said, subject.said(subject.fitted(seed=1))):
         raise Broken("seeded = False, but another seed gives another answer")
 
 
@@ -150,18 +152,20 @@ def fits_on_everything(subject: Subject) -> None:
     """Fitted on train + validation, with nothing to validate on, for a number of epochs that is given, it answers."""
     if getattr(subject.cls, "early_stops", False) and subject.context.chosen_epochs is None:
         raise Broken("early_stops = True, but fit() did not set ctx.chosen_epochs")
-    everything = dataclasses.replace(board(), fit_data="train+valid")
+    everything = dataclasses.replace(subject.board(), fit_data="train+valid")
     method, _ = subject.fit_anew(0, 0, everything, epochs=1)
-    _, scores = ask(method, everyone())
+    _, scores = subject.said(method)
     if np.isnan(scores).any():
         raise Broken("fitted on train + validation, it gives scores that are not finite")
 
 
 def seen_items_masked(subject: Subject) -> None:
     """Nobody is recommended an item of their own history."""
+    if subject.verb not in ("score", "generate"):
+        raise NotApplicable(f"{subject.verb}() knows no history to mask")
     known = board().known("test").histories
     lists = list(zip(*_lists(subject.lists()), strict=True))
-    written, _ = ask(subject.fitted(), everyone())  # the harness would clean these lists, and count them against it
+    written, _ = subject.ask(subject.fitted(), everyone())  # the harness cleans these lists, and counts what it removes
     lists += list(enumerate(written)) if written is not None else []
     for user, row in lists:
         if seen := set(row.tolist()) & set(known[int(user)].tolist()):
@@ -175,9 +179,11 @@ def _lists(lists: TopK) -> tuple[Int32, list[Int32]]:
 
 def more_than_the_catalogue(subject: Subject) -> None:
     """Asked for more items than there are, it gives what there is: no error, no item twice, none out of range."""
+    if subject.verb == "rerank":
+        raise NotApplicable("rerank() is asked about given items only")
     n_items = board().n_items
     known = board().known("test").histories
-    scores_all = not hasattr(subject.cls, "generate")
+    scores_all = subject.verb == "score"
     for user, row in zip(*_lists(subject.lists(k=n_items + 10)), strict=True):
         if len(set(row.tolist())) < len(row) or ((row < 0) | (row >= n_items)).any():
             raise Broken(f"user {user}: asked for {n_items + 10} items, got {row.tolist()}")
@@ -197,7 +203,7 @@ def user_with_no_item(subject: Subject) -> None:
 
 
 def _answers_alone(subject: Subject, user: int, known: str) -> None:
-    items, scores = ask(subject.fitted(), users([user]))
+    items, scores = subject.ask(subject.fitted(), users([user]))
     if scores.shape[0] != 1:
         raise Broken(f"a user with {known}: {scores.shape[0]} answers instead of one")
     if items is None and not np.isfinite(scores).all():
@@ -206,9 +212,10 @@ def _answers_alone(subject: Subject, user: int, known: str) -> None:
 
 def batch_size(subject: Subject) -> None:
     """One by one, in sevens or all at once: scores move by less than 1e-5 and lists only where scores tie."""
-    whole = ask(subject.fitted(), everyone())
+    whole = subject.ask(subject.fitted(), everyone())
     for size in (1, 7):
-        parts = [ask(subject.fitted(), users(list(range(i, min(i + size, N + 2))))) for i in range(0, N + 2, size)]
+        some = [users(list(range(i, min(i + size, N + 2)))) for i in range(0, N + 2, size)]
+        parts = [subject.ask(subject.fitted(), part) for part in some]
         scores = np.concatenate([part[1] for part in parts])
         if (moved := _moved(whole[1], scores)) > TOLERANCE:
             raise Broken(f"asked {size} at a time, not all at once, scores move by {moved:.1e} (over {TOLERANCE:.0e})")
@@ -268,10 +275,11 @@ class Outcome:
     message: str = ""
 
 
-def examine(subject: Subject) -> list[Outcome]:
-    """Run every check. An error inside the method is a broken contract, not an error of the checks."""
+def examine(subject: Subject, checks: Sequence[Check] = CHECKS) -> list[Outcome]:
+    """Run some checks, by default those of ``topn``. An error inside the method is a broken contract, not an error of
+    the checks."""
     outcomes = []
-    for check in CHECKS:
+    for check in checks:
         shows = (check.__doc__ or "").strip()
         try:
             check(subject)

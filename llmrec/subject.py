@@ -8,15 +8,17 @@ import sys
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from llmrec import toy
 from llmrec.context import Context
-from llmrec.discover import arguments, load_method
+from llmrec.discover import VERBS, arguments, load_method
 from llmrec.errors import MethodError, UserError
-from llmrec.types import Floats, Int32, Part, Split, TopK, Users
+from llmrec.records import TaskName
+from llmrec.tasks import TASKS, implementation
+from llmrec.types import Floats, Histories, Int32, Part, Split, TopK, Users
 
 N = 50
 """Users and items of the checkerboard."""
@@ -70,14 +72,37 @@ def other_test_items(split: Split) -> Split:
     return dataclasses.replace(split, test=toy.interactions(items, split.n_items, [N] * split.n_users))
 
 
+Said = tuple[Int32 | None, Floats]
+"""What a method says itself: (None, scores [b, n_items]) or (items [b, k], scores [b, k])."""
+
+WORDS = ("cat horse", "hammer drill")
+"""What even users and what odd users ask for in words; `toy.items` has texts with these."""
+
+
 @dataclass
 class Subject:
-    """A method under examination. Fits are kept, failed ones too: each (seed, global seed, test items) happens once."""
+    """A method under examination, asked by one of its verbs: the first, unless another is given. Fits are kept, failed
+    ones too: each (seed, global seed, test items) happens once.
+
+    It is asked for the task ``topn``; what belongs to that task (the split it is fitted on, the questions it is asked)
+    are methods of their own, which a subject of another task replaces.
+    """
+
+    task: ClassVar[TaskName] = "topn"
 
     name: str
     cls: type
     params: dict[str, Any] = field(default_factory=dict)
+    verb: str = ""
     fits: dict[tuple[int, int, bool], tuple[Any, Context] | Exception] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.verb = self.verb or next(iter(self.verbs), "")
+
+    @property
+    def verbs(self) -> tuple[str, ...]:
+        """All that it can be asked."""
+        return tuple(verb for verb in VERBS if callable(getattr(self.cls, verb, None)))
 
     @property
     def family(self) -> str:
@@ -86,6 +111,18 @@ class Subject:
     @property
     def seeded(self) -> bool:
         return bool(getattr(self.cls, "seeded", True))
+
+    def board(self) -> Split:
+        """The small split that it is fitted on."""
+        return board()
+
+    def other_board(self) -> Split:
+        """The same split with another test part."""
+        return other_test_items(board())
+
+    def said(self, method: Any) -> Said:
+        """What a fitted method answers to all questions, without the harness between."""
+        return self.ask(method, everyone())
 
     def fitted(self, seed: int = 0, global_seed: int = 0, other_test: bool = False) -> Any:
         """The method fitted on the board."""
@@ -100,7 +137,7 @@ class Subject:
         how = (seed, global_seed, other_test)
         if how not in self.fits:
             try:
-                self.fits[how] = self.fit_anew(seed, global_seed, other_test_items(board()) if other_test else board())
+                self.fits[how] = self.fit_anew(seed, global_seed, self.other_board() if other_test else self.board())
             except Exception as error:
                 self.fits[how] = error
         done = self.fits[how]
@@ -111,9 +148,10 @@ class Subject:
     def fit_anew(self, seed: int, global_seed: int, split: Split, epochs: int | None = None) -> tuple[Any, Context]:
         """A fresh fit, from this seed, with the global random generators in this state. It validates unless ``epochs``
         says for how long to train."""
-        from llmrec.evaluate import validate
-
-        ctx = Context(seed=seed, items=toy.items(split.n_items), epochs=epochs)
+        facts, validate = TASKS[self.task], implementation(self.task).validate
+        ctx = Context(
+            seed=seed, items=toy.items(split.n_items), epochs=epochs, watched=facts.primary, better=facts.better
+        )
         if epochs is None:
             ctx.validate = lambda method: validate(method, split)
         seed_everything(global_seed)
@@ -124,16 +162,49 @@ class Subject:
             raise NotApplicable(f"cannot run here: {error}") from error
         return method, ctx
 
+    def ask(self, method: Any, some: Users, k: int = 10) -> Said:
+        """Put the question to the method, without the harness between: about every item, or for k of them."""
+        n_items = board().n_items
+        if self.verb == "generate":
+            written = method.generate(some, k, True)
+            return np.asarray(written.items), np.asarray(written.scores)
+        if self.verb == "search":
+            items, scores = method.search([WORDS[user % 2] for user in some.ids], k)
+            return np.asarray(items), np.asarray(scores)
+        if self.verb == "score":
+            scores = method.score(some)
+            return None, np.asarray(scores.toarray() if hasattr(scores, "toarray") else scores)
+        every = np.tile(np.arange(n_items, dtype=np.int32), len(some))
+        rows = Histories(np.arange(len(some) + 1) * n_items, every, n_items)
+        answers = np.asarray(method.rerank(some, rows))
+        if answers.shape != every.shape:
+            raise Broken(f"{self.verb}() gave shape {answers.shape} for {len(every)} questions")
+        return None, answers.reshape(len(some), n_items)
+
     def lists(self, k: int = 20) -> TopK:
-        """Lists for all users of the test, through the same code as a run."""
+        """Lists for all users of the test, through the same code as a run where there is one for lists of users."""
         from llmrec.evaluate import answer
 
+        if self.verb not in ("score", "generate"):
+            items, scores = self.ask(self.fitted(), everyone(), k)
+            if items is None:
+                items = np.argsort(-scores, axis=1, kind="stable")[:, :k].astype(np.int32)
+                scores = np.take_along_axis(scores, items, 1)
+            return TopK(everyone().ids, items, scores)
         try:
-            lists = answer(self.fitted(), board(), "test", k=k).topk
+            lists = answer(_Only(self.fitted(), self.verb), board(), "test", k=k).topk
         except MethodError as error:
             raise Broken(str(error)) from error
         assert lists is not None
         return lists
+
+
+class _Only:
+    """A method of which only one verb is seen."""
+
+    def __init__(self, method: Any, verb: str) -> None:
+        self.name = getattr(method, "name", None) or type(method).__name__
+        setattr(self, verb, getattr(method, verb))
 
 
 def subject(name: str, extra: Path | None = None) -> Subject:
@@ -143,19 +214,6 @@ def subject(name: str, extra: Path | None = None) -> Subject:
         UserError: there is no such method. MethodError: its file raises on import.
     """
     return Subject(name, load_method(name, extra), arguments(name, {}))
-
-
-Said = tuple[Int32 | None, Floats]
-"""What a method says itself: (None, scores [b, n_items]) or (items [b, k], scores [b, k])."""
-
-
-def ask(method: Any, some: Users, k: int = 10) -> Said:
-    """Put the question to the method, without the harness between."""
-    if hasattr(method, "score"):
-        scores = method.score(some)
-        return None, np.asarray(scores.toarray() if hasattr(scores, "toarray") else scores)
-    written = method.generate(some, k, True)
-    return np.asarray(written.items), np.asarray(written.scores)
 
 
 def seed_everything(seed: int) -> None:
