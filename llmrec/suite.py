@@ -39,6 +39,7 @@ from llmrec.content import content_root
 from llmrec.discover import MethodFile, Parameter, find_methods, method_file, split_name
 from llmrec.errors import UserError, nearest
 from llmrec.records import Protocol, RunSpec, TaskName
+from llmrec.split.admits import check
 from llmrec.tasks import TASKS
 
 
@@ -298,6 +299,10 @@ def _check_protocol(file: _File, protocol: Protocol, path: Path) -> None:
             f"{path}: key 'protocol.name': the task {file.task!r} is asked under {', '.join(admitted)}, "
             f"not {protocol.name!r}."
         )
+    try:
+        check(protocol, file.task)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
     if file.folds and (protocol.name != "official" or protocol.fold is not None):
         raise UserError(f"{path}: key 'folds': goes with protocol.name = 'official' and without protocol.fold.")
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from llmrec.errors import MethodError
 from llmrec.types import NO_ITEM, NOT_RANKED, Floats, Int32, Int64, Split, Targets, Users
 
-BLOCK_BYTES = 1 << 20
+BLOCK_BYTES = 4 << 20
 """Scores ranked in one go; about one core's second-level cache, which the passes over a block then stay in."""
 
 MASKED = -np.inf

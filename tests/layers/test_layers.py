@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "llmrec"
 
 LAYERS = (
-    ("values", "content curve errors method records seeds stats types"),
+    ("values", "cardfiles content curve errors method records seeds stats types"),
     ("data", "data"),
     ("what a method may use", "context encode gpt recbole_data recbole_mend recbole_trainer toy training"),
     (
@@ -23,7 +23,7 @@ LAYERS = (
     ("one run", "worker"),
     (
         "many runs",
-        "child contract doctor inventory progress publish recheck report results runner scoring subject suite template "
+        "audit child contract doctor fingerprints inventory progress publish recheck report results runner scoring subject suite template "
         "track",
     ),
     ("the surface", "__init__ __main__ cli methods"),

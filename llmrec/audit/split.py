@@ -1,0 +1,117 @@
+"""The split: how many are asked, ties, cold users and items, leakage in time, and what ids alone give away."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from llmrec.audit.findings import Finding
+from llmrec.types import Bools, Int32, Items, Split, Targets
+
+
+def split_findings(split: Split, items: Items) -> list[Finding]:
+    """All findings about one split."""
+    targets = split.targets("test")
+    owner = np.repeat(targets.users, targets.counts)
+    asked = f"{len(targets.users):,} users asked"
+    found = [
+        Finding("split", "training events", len(split.train), why=f"{split.n_users:,} users, {split.n_items:,} items"),
+        Finding("split", "validation targets", len(split.targets("valid").items)),
+        Finding("split", "test targets", len(targets.items), why=asked),
+        *_ties(split, targets),
+        *_cold(split, targets),
+        *_times(split, targets),
+        *_ids(split, targets, owner),
+    ]
+    return found
+
+
+def _ties(split: Split, targets: Targets) -> list[Finding]:
+    """What the order of equal times decides; nothing where there are no times."""
+    if "ties" not in split.counts:
+        return []
+    events = sum(split.counts[f"{part}_events"] for part in ("train", "valid", "test", "left_out"))
+    return [
+        Finding(
+            "split", "events at the same time as another of their user", split.counts["ties"], events,
+            why="their order is the tie rule's",
+        ),
+        Finding(
+            "split", "test users whose target the tie rule decides", split.counts["tied_test_users"],
+            len(targets.users), why="under another rule they would be asked for something else",
+        ),
+    ]  # fmt: skip
+
+
+def _cold(split: Split, targets: Targets) -> list[Finding]:
+    seen, known = _seen(split.fit.item, split.n_items), _seen(split.fit.user, split.n_users)
+    histories = split.known("test").histories.lengths[targets.users]
+    return [
+        Finding(
+            "split", "test targets that training never saw (cold items)", int((~seen[targets.items]).sum()),
+            len(targets.items), why="collaborative filtering cannot recommend them",
+        ),
+        Finding(
+            "split", "test users that training never saw (cold users)", int((~known[targets.users]).sum()),
+            len(targets.users), why="methods that learn a vector per user know nothing of them",
+        ),
+        Finding(
+            "split", "test users without any history when asked", int((histories == 0).sum()), len(targets.users),
+            why="everybody can only give them what is popular",
+        ),
+        Finding(
+            "split", "warm test users (user and target known from training)",
+            int(np.unique(_owners(targets)[seen[targets.items] & known[_owners(targets)]]).size), len(targets.users),
+            why="under 300 a table is marked small and decides no claim",
+        ),
+    ]  # fmt: skip
+
+
+def _owners(targets: Targets) -> Int32:
+    return np.repeat(targets.users, targets.counts)
+
+
+def _seen(ids: Int32, size: int) -> Bools:
+    seen = np.zeros(size, bool)
+    seen[ids] = True
+    return seen
+
+
+def _times(split: Split, targets: Targets) -> list[Finding]:
+    """Leakage in time: what others did after a target's moment, and a model learns from all the same."""
+    train, test = split.train.frame["time"], split.test.frame
+    if train.null_count() or test["time"].null_count() or not len(train) or not len(test):
+        return []
+    moments = np.sort(train.to_numpy())
+    later = 1 - np.searchsorted(moments, test["time"].to_numpy(), side="right") / len(moments)  # [test events]
+    last_of_item = np.full(split.n_items, np.iinfo(np.int64).min)
+    np.maximum.at(last_of_item, split.train.item, train.to_numpy())
+    future = last_of_item[split.test.item] > test["time"].to_numpy()
+    return [
+        Finding(
+            "split", "test events earlier than some training event", int((later > 0).sum()), len(test),
+            why="training has seen the future of other users",
+        ),
+        Finding(
+            "split", "share of training that lies after a test event, on average", value=float(later.mean()),
+            why="0 under a split at points in time",
+        ),
+        Finding(
+            "split", "test events whose item others take later, in training", int(future.sum()), len(test),
+            why="an item's later popularity gives the target away",
+        ),
+    ]  # fmt: skip
+
+
+def _ids(split: Split, targets: Targets, owner: Int32) -> list[Finding]:
+    """What the publisher's numbering alone would score: the split permutes ids, so no method can."""
+    known = split.known("test").histories
+    largest = np.full(split.n_users, -2, np.int64)
+    np.maximum.at(largest, known.rows, split.canonical[known.items])
+    hits = split.canonical[targets.items] == largest[owner] + 1
+    return [
+        Finding(
+            "split", "hit@1 of 'recommend the largest id of the history + 1'",
+            int(np.unique(owner[hits]).size), len(targets.users),
+            why="ids in order of appearance leak the target; methods here see permuted ids",
+        )
+    ]  # fmt: skip
