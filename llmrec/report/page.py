@@ -90,7 +90,7 @@ def facts(block: Block) -> list[tuple[str, str]]:
     shown = [
         ("Task", f"{block.task.name}: {block.task.asks}"),
         ("Dataset", block.dataset),
-        ("Protocol", protocol_words(block.spec.protocol)),
+        ("Protocol", protocol_words(block.spec.protocol, block.spec.task)),
         (block.task.unit.capitalize(), _asked(block)),
         *([("Folds", ", ".join(map(str, block.folds)))] if len(block.folds) > 1 else []),
         ("Seeds", f"{seeds} (a method without random streams runs once)"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from llmrec.records import Protocol, Record
+from llmrec.records import Protocol, Record, TaskName
 from llmrec.report.evidence import Block, Line
 
 FAMILIES = {
@@ -141,19 +141,45 @@ def display_name(line: Line) -> str:
     return f"{line.label} (small GPT)" if small_gpt(line) else line.label
 
 
-def protocol_words(protocol: Protocol) -> str:
-    """A protocol in one line."""
-    users = "all users" if protocol.users == "all" else f"a seeded sample of {protocol.users} users"
-    return ", ".join(
-        [
-            {"leave-one-out": "leave-one-out in time", "temporal": "split at points in time"}[protocol.name],
-            f"fitted on {'train and validation' if protocol.fit_data == 'train+valid' else 'train'}",
-            f"full ranking over {'all' if protocol.candidates == 'all' else 'training'} items",
-            f"history {'masked' if protocol.mask_history else 'not masked'}",
-            "equal times in " + ("a seeded order" if protocol.ties == "hash" else "the file's order"),
-            users,
-        ]
-    )
+def protocol_words(protocol: Protocol, task: TaskName = "topn") -> str:
+    """A protocol in one line; it says what applies to it, and of the rest what differs from the default."""
+    name, fitted = protocol.name, "train and validation" if protocol.fit_data == "train+valid" else "train"
+    words = [_split_words(protocol)]
+    if name == "requests":
+        words.append("the labels' field " + ("withheld from" if protocol.withhold else "left in") + " the item texts")
+    elif name != "impressions":
+        words.append(f"fitted on {fitted}")
+        if task == "topn":
+            words += [
+                f"full ranking over {'all' if protocol.candidates == 'all' else 'training'} items",
+                f"history {'masked' if protocol.mask_history else 'not masked'}",
+            ]
+        words.append("equal times in " + ("a seeded order" if protocol.ties == "hash" else "the file's order"))
+    if protocol.repeats != "train":
+        words.append("repeated events dropped" if protocol.repeats == "drop" else "repeated events are targets too")
+    if protocol.max_history != "all":
+        words.append(f"histories of the newest {protocol.max_history:,} events")
+    asked = {"impressions": "impressions", "requests": "requests"}.get(name, "users")
+    sample = protocol.users
+    words.append(f"all {asked}" if sample == "all" else f"a seeded sample of {sample} {asked}")
+    return ", ".join(words)
+
+
+def _split_words(protocol: Protocol) -> str:
+    train, valid = (f"{100 * share:g}" for share in protocol.cuts)
+    rest = f"{100 * (1 - protocol.cuts[1]):g}"
+    between = f"{100 * (protocol.cuts[1] - protocol.cuts[0]):g}"
+    shares = f"{train} / {between} / {rest} %"
+    return {
+        "leave-one-out": "leave-one-out in time",
+        "temporal": f"split at points in time ({train} % and {valid} % of all events)",
+        "ratio": f"each user's events split {shares} in time (in a seeded order where no time is known)",
+        "random": f"all events split {shares} at random",
+        "user-holdout": f"users split {shares} at random, the held-out ones asked with 80 % of their items given",
+        "official": "the dataset's own split" + (f", fold {protocol.fold} tests" if protocol.fold else ""),
+        "impressions": "impressions as logged",
+        "requests": "requests in words",
+    }[protocol.name]
 
 
 def listed(names: list[str]) -> str:
