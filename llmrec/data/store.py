@@ -1,0 +1,98 @@
+"""The cache's part for what was downloaded or unpacked: a folder per piece, whole or not there, checked at each use."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from llmrec.content import cache_folder
+from llmrec.data.archives import extract
+from llmrec.data.checksums import UNPUBLISHED, check, digest
+from llmrec.data.pieces import Piece
+from llmrec.errors import UserError
+
+_NOTE = ".llmrec.json"
+_BOMB = 100
+"""No honest archive of tables unpacks to more than this many times its size ..."""
+_SMALL = 100_000_000
+"""... unless it is under this many bytes altogether."""
+
+
+def key(piece: Piece, file: Path | None = None) -> str:
+    """The name of a piece's folder: of its published sum; without one of its address, or of the copy's own sum."""
+    if piece.checksum and piece.checksum != UNPUBLISHED:
+        return piece.checksum.removeprefix("md5:")[:16]
+    return (digest(file) if file else hashlib.sha256(piece.address.encode()).hexdigest())[:16]
+
+
+def downloads() -> Path:
+    """The folder of the folders."""
+    return cache_folder() / "downloads"
+
+
+def stored(name: str, piece: Piece, *, checked: bool = True) -> dict[str, Path] | None:
+    """The piece's files, or None where one is missing or (if ``checked``) no longer the one that was put there."""
+    folder = downloads() / name
+    try:
+        sums = json.loads((folder / _NOTE).read_text("utf-8"))
+        if checked and any(digest(folder / member.path) != sums[member.path] for member in piece.members):
+            return None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    files = {member.where: folder / member.path for member in piece.members}
+    return files if all(path.is_file() for path in files.values()) else None
+
+
+def store(name: str, piece: Piece, file: Path, *, called: str) -> dict[str, Path]:
+    """Put the piece's files in their folder: unpacked, or moved where it is a plain one. Hold its `lock`.
+
+    Raises:
+        ChecksumError: a member is not what the card says.
+        UserError: an archive that cannot be unpacked, a member that is missing or leaves the folder.
+        OSError: the disk is full or cannot be written. In every case nothing is kept.
+    """
+    folder, staged = downloads() / name, downloads() / f".unpacking-{name}"
+    shutil.rmtree(staged, ignore_errors=True)  # of a process that was killed
+    try:
+        if piece.packed:
+            limit = max(_SMALL, _BOMB * file.stat().st_size)
+            extract(file, (member.path for member in piece.members), staged, limit=limit, name=called)
+        else:
+            (staged / piece.members[0].path).parent.mkdir(parents=True)
+            shutil.move(file, staged / piece.members[0].path)
+        for member in piece.members:
+            check(staged / member.path, member.checksum, f"{called}: {member.path}")
+        sums = {member.path: digest(staged / member.path) for member in piece.members}
+        (staged / _NOTE).write_text(json.dumps(sums, indent=1) + "\n", "utf-8")
+        shutil.rmtree(folder, ignore_errors=True)  # damaged, or with fewer files
+        staged.rename(folder)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+    return {member.where: folder / member.path for member in piece.members}
+
+
+@contextlib.contextmanager
+def lock(name: str) -> Iterator[None]:
+    """One process at a time for a piece; the others wait and then find it. A killed process leaves no lock."""
+    from filelock import FileLock
+
+    folder = cache_folder() / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / f"{name}.lock"):
+        yield
+
+
+@contextlib.contextmanager
+def writing() -> Iterator[None]:
+    """A disk that is full or cannot be written is one clear message."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{error.filename or cache_folder()}: {error.strerror or error}. Set LLMREC_CACHE to a folder that can be "
+            "written and has room. Nothing was left half-written."
+        ) from None
