@@ -50,6 +50,7 @@ def run(
     )  # fmt: skip
     states = _states(planned, options.root)
     due = [options.due(state) for state in states]
+    _check_cards([one for one, is_due in zip(planned, due, strict=True) if is_due])
     _announce(loaded, planned, states, due)
     if dry_run:
         return
@@ -183,6 +184,16 @@ def _states(planned: list[Planned], root: Path) -> list[State]:
     from llmrec.staleness import state
 
     return [state(_own_record(one, root), one.file) for one in planned]
+
+
+def _check_cards(planned: list[Planned]) -> None:
+    """Every dataset's card admits what is asked of it: said once and before anything runs."""
+    if planned:
+        from llmrec.data.cards import card
+        from llmrec.split.admits import check_card
+
+        for spec in {(p.spec.dataset, p.spec.protocol.name): p.spec for p in planned}.values():
+            check_card(card(spec.dataset), spec.protocol, spec.task)
 
 
 def _announce(suite: Suite, planned: list[Planned], states: list[State], due: list[bool]) -> None:
