@@ -54,7 +54,8 @@ def answer(method: Any, split: Split, part: Part, *, batch: int = BATCH) -> Rati
     predicted = np.empty(len(users), np.float32)
     for start in range(0, len(users), batch):
         some = slice(start, start + batch)
-        predicted[some] = _checked(method.predict(users[some], items[some]), users[some], items[some], name)
+        given = method.predict(users[some].copy(), items[some].copy())  # a method may write into what it is given
+        predicted[some] = _checked(given, users[some], items[some], name)
     return Ratings(users, items, asked["value"].to_numpy().astype(np.float64), predicted, part)
 
 

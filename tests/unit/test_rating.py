@@ -55,6 +55,18 @@ def test_the_size_of_the_batches_changes_nothing():
     np.testing.assert_array_equal(whole.predicted, parts.predicted)
 
 
+def test_a_method_that_writes_into_its_arguments_spoils_nothing():
+    class Careless(Formula):
+        def predict(self, users, items):
+            found = super().predict(users.copy(), items.copy())
+            users[:], items[:] = 0, 0
+            return found
+
+    careless, careful = (rating.answer(method, SPLIT, "test") for method in (Careless(), Formula()))
+    np.testing.assert_array_equal(careless.items, careful.items)
+    np.testing.assert_array_equal(careless.predicted, careful.predicted)
+
+
 def test_a_sample_of_users_is_asked_alone():
     split = dataclasses.replace(SPLIT, asked={**SPLIT.asked, "test": np.array([3, 7], np.int32)})
     assert set(rating.answer(Formula(), split, "test").users) == {3, 7}
