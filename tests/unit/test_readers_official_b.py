@@ -28,11 +28,12 @@ def literals(*records):
     return "".join(repr(record) + "\n" for record in records)
 
 
-# --- Amazon -------------------------------------------------------------------------------------------------------------
+# --- Amazon ---
 
 REVIEW = {
-    "reviewerID": "A1", "asin": "B00X", "reviewerName": "Zoë", "helpful": [0, 1], "reviewText": 'He said \\"asin\\": \\"B9\\"',
-    "overall": 4.0, "summary": "ok", "unixReviewTime": 1393545600, "reviewTime": "02 28, 2014",
+    "reviewerID": "A1", "asin": "B00X", "reviewerName": "Zoë", "helpful": [0, 1],
+    "reviewText": 'He said "asin": "B9"', "overall": 4.0, "summary": "ok",
+    "unixReviewTime": 1393545600, "reviewTime": "02 28, 2014",
 }  # fmt: skip
 
 
@@ -69,7 +70,8 @@ def test_amazon_2014_products_are_python_literals(tmp_path):
 def test_amazon_2018_products_twice_page_scripts_and_prices(tmp_path):
     product = {
         "category": ["Gift Cards", "Gift Cards", "</span></span>"], "description": ["<div>One.</div>", "Two"],
-        "feature": ["A", "B &amp; C"], "title": "Card", "brand": "by\n    \n    Amazon", "price": "$1,012.50", "asin": "B1",
+        "feature": ["A", "B &amp; C"], "title": "Card", "brand": "by\n    \n    Amazon", "price": "$1,012.50",
+        "asin": "B1",
     }  # fmt: skip
     text = json_lines(
         product,
@@ -111,7 +113,7 @@ def test_amazon_2014_products_that_were_reviewed(tmp_path):
     assert amazon.items(given(tmp_path, "meta.json.gz", text, also={"events": events}))["raw_id"].to_list() == ["B01"]
 
 
-# --- MIND ---------------------------------------------------------------------------------------------------------------
+# --- MIND ---
 
 BEHAVIORS = (
     "1\tU2\t11/9/2019 2:14:46 PM\tN1 N2 N1\tN3-1 N4-0\n"
@@ -130,7 +132,7 @@ def test_mind_training_week_its_last_day_validates(tmp_path):
 
 
 def test_mind_development_set_tests(tmp_path):
-    seen = mind.impressions(given(tmp_path, "behaviors.tsv", BEHAVIORS, options={"part": "test"}))
+    seen = mind.impressions(given(tmp_path, "behaviors.tsv", BEHAVIORS, official="test"))
     assert seen["part"].unique().to_list() == ["test"]
 
 
@@ -155,13 +157,13 @@ def test_mind_news(tmp_path):
     ]
 
 
-# --- Steam --------------------------------------------------------------------------------------------------------------
+# --- Steam ---
 
 
 def test_steam_reviews_are_printed_by_python_2(tmp_path):
     text = (
-        "{u'username': u'Chaos \\u2665 Syren', u'hours': 0.1, u'products': 41, u'product_id': u'725280', u'page_order': 0,"
-        " u'date': u'2017-12-17', u'text': u\"It's {u'date': u'1999'} \\n fun\", u'early_access': False, u'page': 1}\n"
+        "{u'username': u'Chaos \\u2665 Syren', u'hours': 0.1, u'products': 41, u'product_id': u'725280', "
+        "u'date': u'2017-12-17', u'text': u\"It's {u'date': u'1999'} \\n fun\", u'early_access': False, u'page': 1}\n"
         "{u'username': u'x', u'product_id': u'10', u'date': u'2010-10-15', u'text': u'', u'user_id': u'7656'}\n"
     )
     assert steam.interactions(given(tmp_path, "steam_reviews.json.gz", text)).rows() == [
@@ -170,12 +172,12 @@ def test_steam_reviews_are_printed_by_python_2(tmp_path):
 
 
 LIBRARIES = (
-    "{'user_id': 'js41637', 'items_count': 2, 'steam_id': '1', 'user_url': 'u', 'items': [{'item_id': '10', 'item_name': "
-    "'Counter-Strike', 'playtime_forever': 6, 'playtime_2weeks': 0}, {'item_id': '20', 'item_name': \"Tom's &amp; Co\", "
-    "'playtime_forever': 0, 'playtime_2weeks': 0}]}\n"
+    "{'user_id': 'js41637', 'items_count': 2, 'steam_id': '1', 'user_url': 'u', 'items': [{'item_id': '10', "
+    "'item_name': 'Counter-Strike', 'playtime_forever': 6, 'playtime_2weeks': 0}, {'item_id': '20', "
+    "'item_name': \"Tom's &amp; Co\", 'playtime_forever': 0, 'playtime_2weeks': 0}]}\n"
     "{'user_id': 'empty', 'items_count': 0, 'steam_id': '2', 'user_url': 'u', 'items': []}\n"
-    "{'user_id': 'js41637', 'items_count': 1, 'steam_id': '1', 'user_url': 'u', 'items': [{'item_id': '30', 'item_name': "
-    "'Other', 'playtime_forever': 9, 'playtime_2weeks': 0}]}\n"
+    "{'user_id': 'js41637', 'items_count': 1, 'steam_id': '1', 'user_url': 'u', 'items': [{'item_id': '30', "
+    "'item_name': 'Other', 'playtime_forever': 9, 'playtime_2weeks': 0}]}\n"
 )
 
 
@@ -190,18 +192,18 @@ def test_steam_libraries(tmp_path):
 def test_steam_games_without_id_or_title_and_twice(tmp_path):
     text = (
         "{u'publisher': u'K', u'genres': [u'Action', u'Indie'], u'app_name': u'Lost Summoner', u'release_date': "
-        "u'2018-01-04', u'tags': [u'Strategy', u'Indie'], u'price': 4.99, u'id': u'761140', u'developer': u'Kotoshiro'}\n"
+        "u'2018-01-04', u'tags': [u'Strategy', u'Indie'], u'price': 4.99, u'id': u'761140', u'developer': u'Kot'}\n"
         "{u'app_name': u'no id', u'price': u'Free To Play'}\n"
         "{u'title': u'Twice', u'app_name': u'T', u'id': u'612880', u'release_date': u'Soon..'}\n"
         "{u'title': u'Twice 2', u'id': u'612880'}\n"
     )
     assert steam.items(given(tmp_path, "steam_games.json.gz", text)).rows() == [
-        ("761140", "Lost Summoner", "Kotoshiro", "2018-01-04", "Strategy, Indie", ["Action", "Indie"]),
+        ("761140", "Lost Summoner", "Kot", "2018-01-04", "Strategy, Indie", ["Action", "Indie"]),
         ("612880", "Twice", "", "Soon..", "", []),
     ]
 
 
-# --- Goodreads and goodbooks --------------------------------------------------------------------------------------------
+# --- Goodreads and goodbooks ---
 
 SHELVED = {
     "user_id": "8842281e", "book_id": "6565837", "review_id": "c6c8", "is_read": False, "rating": 0,
@@ -256,7 +258,7 @@ def test_goodbooks_joins_tags_by_the_other_id(tmp_path):
     ]
 
 
-# --- Faults: file and line ----------------------------------------------------------------------------------------------
+# --- Faults: file and line ---
 
 
 WRONG_REVIEWS = [
@@ -364,11 +366,6 @@ def test_faults_of_goodreads(tmp_path, changes, options, said):
     text = json_lines(SHELVED, {**SHELVED, **changes})
     with pytest.raises(UserError, match=rf"shelves\.json: {said}"):
         goodreads.interactions(given(tmp_path, "shelves.json", text, options=options))
-
-
-def test_a_wrong_part_in_a_card_of_mind(tmp_path):
-    with pytest.raises(UserError, match="option part = 'dev' of its card: expected 'fit', 'valid' or 'test'"):
-        mind.impressions(given(tmp_path, "behaviors.tsv", BEHAVIORS, options={"part": "dev"}))
 
 
 @pytest.mark.parametrize(

@@ -43,22 +43,19 @@ def interactions(given: Given) -> pl.DataFrame:
 def impressions(given: Given) -> pl.DataFrame:
     """part, user, time (seconds; the log's clock, taken as UTC), history, shown and clicked lists, in the file's order.
 
-    ``options = { part = "test" }`` says what the file is. Without it the file is MIND's training week: its last day is
-    "valid", the days before are "fit", as MIND's own development set is the day after.
+    ``official`` of the card's file says what it is. A file without it is MIND's training week: its last day is "valid",
+    the days before are "fit", as MIND's own development set is the day after.
 
     Raises:
         UserError: a row has another number of columns, a time that is none, no news, or news without a label (MIND's
             own test part has none); names file and line.
     """
     frame = _behaviors(given)
-    part = given.file.options.get("part")
-    if part not in (None, "fit", "valid", "test"):
-        raise given.fault(f"option part = {part!r} of its card: expected 'fit', 'valid' or 'test'")
-    if part is None:
+    if given.file.official is None:
         day = pl.col("time") // _DAY
         named = pl.when(day == day.max()).then(pl.lit("valid")).otherwise(pl.lit("fit"))
     else:
-        named = pl.lit(part)
+        named = pl.lit("fit" if given.file.official == "train" else given.file.official)
     return frame.select(named.alias("part"), "user", "time", "history", "shown", "clicked")
 
 
