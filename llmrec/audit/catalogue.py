@@ -10,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from llmrec.audit.findings import Finding
-from llmrec.data import Dataset
+from llmrec.data import Card, Dataset
+from llmrec.data.fetch import obtain
+from llmrec.data.readers import Given, read
 
 ALIKE = 0.9
 """Cosine of character trigrams from which two titles count as nearly alike."""
@@ -97,10 +99,11 @@ def _close_pairs(rows: npt.ArrayLike) -> Iterator[tuple[int, int]]:
 
 def _second_source(dataset: Dataset) -> list[Finding]:
     """Whether titles belong to their ids: items whose title a second source gives otherwise."""
-    other = dataset.crosscheck
-    if other is None:
+    other = second_titles(dataset.card)
+    if not other or dataset.fields is None:
         return []
-    pairs = [(a, b) for a, b in zip(dataset.items.titles, other, strict=True) if b]
+    ours = dataset.fields.select("raw_id", "title").iter_rows()
+    pairs = [(title, other[raw_id]) for raw_id, title in ours if title and other.get(raw_id)]
     wrong = [(a, b) for a, b in pairs if not agree(a, b)]
     return [
         Finding(
@@ -109,6 +112,15 @@ def _second_source(dataset: Dataset) -> list[Finding]:
             examples=tuple(f"{a} / {b}" for a, b in wrong[:3]),
         )
     ]  # fmt: skip
+
+
+def second_titles(card: Card) -> dict[str, str]:
+    """Raw id -> title by the card's second source; {} where it names none."""
+    if not any(source.crosscheck for source in card.sources):
+        return {}
+    source, found = obtain(card)
+    tables = [read("items", Given.of(file, found)) for file in source.crosscheck]
+    return {raw_id: title for table in tables for raw_id, title in table.select("raw_id", "title").iter_rows()}
 
 
 def agree(a: str, b: str) -> bool:

@@ -33,11 +33,13 @@ def event_findings(dataset: Dataset) -> list[Finding]:
 
 def _filter_steps(dataset: Dataset) -> list[Finding]:
     """What every filter left of users, items and interactions."""
-    found = []
-    for step in dataset.steps:
-        left = f"{step.users:,} users, {step.items:,} items left"
-        found.append(Finding("filters", step.name, step.interactions, dataset.steps[0].interactions, why=left))
-    return found
+    if dataset.steps is None:
+        return []
+    first = dataset.steps["interactions"][0]
+    return [
+        Finding("filters", step, interactions, first, why=f"left, with {users:,} users and {items:,} items")
+        for step, users, items, interactions in dataset.steps.select("step", "users", "items", "interactions").rows()
+    ]
 
 
 def _drift(dataset: Dataset) -> list[Finding]:
