@@ -8,8 +8,7 @@ import shutil
 from pathlib import Path
 
 from llmrec.content import cache_folder, content_root, results_folder
-from llmrec.errors import UserError
-from llmrec.inventory import Rows
+from llmrec.inventory import Rows, dataset_facts
 
 PACKAGES = {
     "numpy": "arrays", "scipy": "sparse matrices", "polars": "tables", "scikit-learn": "tf-idf, k-means",
@@ -72,15 +71,10 @@ def methods(extra: Path | None = None) -> Rows:
 
 def datasets() -> Rows:
     """Which datasets are here or can be had; why not, and what to do."""
-    from llmrec.data import card, dataset_names, obtainable
-
     rows: Rows = [("dataset", "can be had", "why not")]
-    for name in dataset_names():
-        try:
-            reason = obtainable(card(name))
-        except UserError as error:
-            reason = str(error)
-        rows.append((name, "no" if reason else "yes", reason or ""))
+    for facts in dataset_facts():
+        reason = facts.get("problem") or facts["why_not"]
+        rows.append((facts["name"], "no" if reason else "yes", reason or ""))
     return rows
 
 

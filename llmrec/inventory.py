@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import shorten
+from typing import Any
 
 from llmrec.errors import UserError
 
@@ -18,21 +20,58 @@ def methods(extra: Path | None = None) -> Rows:
     return [("method", "family", "what it is"), *sorted(rows, key=lambda row: (row[1], row[0]))]
 
 
-def datasets() -> Rows:
-    """Every dataset card with its size, protocols and licence; a card with a mistake shows it."""
-    from llmrec.data import card, dataset_names
+HERE = {
+    "local": "beside its card", "mirror": "mirror", "package": "installed package", "cache": "cache",
+    "download": "download", "nowhere": "no",
+}  # fmt: skip
+"""Where a dataset would come from (`llmrec.data.fetch.place`), in words."""
 
-    rows: Rows = [("dataset", "users", "items", "interactions", "protocols", "what it is")]
+
+def datasets(every: bool = False) -> Rows:
+    """Every dataset card with its size, terms and protocols, and whether it can be had; a mistake in one is shown.
+
+    Members of a family (``amazon2018:Gift_Cards``) that are not here are one row, unless ``every`` is asked for.
+    """
+    head = ("dataset", "users", "items", "interactions", "scenario", "time", "here", "licence", "protocols")
+    rows: Rows = [head]
+    for facts in dataset_facts(every):
+        sizes = (f"{n:,}" if n is not None else "" for n in (facts.get(name) for name in head[1:4]))
+        words = (facts.get(name, "") for name in head[4:6])
+        here = HERE.get(facts.get("here", ""), "")
+        terms = facts.get("problem") or shorten(facts["licence"], 45, placeholder=" ...")
+        rows.append((facts["name"], *sizes, *words, here, terms, ", ".join(facts.get("protocols", ()))))
+    return rows
+
+
+def dataset_facts(every: bool = False) -> list[dict[str, Any]]:
+    """The same as plain values; a card with a mistake has its name and the "problem"."""
+    from llmrec.data import card, dataset_names
+    from llmrec.data.fetch import obtainable, place
+
+    rows: list[dict[str, Any]] = []
+    unseen: dict[str, list[dict[str, Any]]] = {}
     for name in dataset_names():
         try:
             known = card(name)
+            here = place(known)
         except UserError as error:
-            rows.append((name, "", "", "", "", str(error)))
+            rows.append({"name": name, "problem": str(error)})
             continue
-        size = known.statistics
-        sizes = (f"{size.users:,}", f"{size.items:,}", f"{size.interactions:,}")
-        rows.append((name, *sizes, ", ".join(known.protocols), f"{known.title} (licence: {known.licence})"))
-    return rows
+        sizes = {n: getattr(known.statistics, n) for n in ("users", "items", "interactions")}
+        facts = {
+            "name": name, "title": known.title, "scenario": known.scenario, "time": known.time, "here": here,
+            "licence": known.licence, "commercial": known.commercial, "redistributable": known.redistributable,
+            "protocols": list(known.protocols), "why_not": obtainable(known),
+        } | sizes  # fmt: skip
+        family = name.partition(":")[0]
+        if every or family == name or here not in ("download", "nowhere"):
+            rows.append(facts)
+        else:
+            unseen.setdefault(family, []).append(facts)
+    for family, members in unseen.items():
+        nobody = {"users": None, "items": None, "interactions": None}
+        rows.append(members[0] | nobody | {"name": f"{family}:... ({len(members)}; --all)", "title": family})
+    return sorted(rows, key=lambda facts: str(facts["name"]))
 
 
 def suites() -> Rows:

@@ -14,9 +14,13 @@ from llmrec.errors import UserError
 COMMANDS = {
     "run": ("run", "status", "show", "verify", "reeval"),
     "report": ("report", "compare"),
+    "datasets": ("fetch",),
     "listing": ("list_", "new", "check", "doctor", "score"),
 }
 """Module of llmrec.cli -> its commands, in the order of `llmrec --help`."""
+
+DATASETS = {"datasets": ("show",)}
+"""Module of llmrec.cli -> its commands below `llmrec datasets`."""
 
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
@@ -34,7 +38,20 @@ def app() -> typer.Typer:
         module = importlib.import_module(f"llmrec.cli.{module_name}")
         for name in names:
             root.command(name.rstrip("_"))(getattr(module, name))
+    root.add_typer(_datasets(), name="datasets")
     return root
+
+
+def _datasets() -> typer.Typer:
+    """`llmrec datasets`, which lists when it is called bare, and what stands below it."""
+    from llmrec.cli.datasets import list_all
+
+    group = typer.Typer(invoke_without_command=True, callback=list_all)
+    for module_name, names in DATASETS.items():
+        module = importlib.import_module(f"llmrec.cli.{module_name}")
+        for name in names:
+            group.command(name)(getattr(module, name))
+    return group
 
 
 def main() -> None:

@@ -28,6 +28,8 @@ def list_(
 ) -> None:
     """List methods, datasets or suites, one a line. Nothing is imported: a broken method file lists with its problem.
 
+    `llmrec list datasets` is `llmrec datasets`, which has more to it: show, fetch.
+
     Examples: `llmrec list methods` · `llmrec list methods --methods my_methods` · `llmrec list datasets`
     """
     from llmrec import inventory

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -13,4 +14,22 @@ Methods = Annotated[
 ]
 Results = Annotated[
     Path | None, typer.Option("--results", metavar="DIR", help="Results folder; default: $LLMREC_RESULTS or results/.")
+]
+
+
+def _own_cards(folder: Path | None) -> Path | None:
+    """Through the environment, so that the processes of runs find them, too."""
+    if folder is not None:
+        os.environ["LLMREC_DATASETS"] = str(folder.absolute())
+    return folder
+
+
+Datasets = Annotated[
+    Path | None,
+    typer.Option(
+        "--datasets",
+        metavar="DIR",
+        callback=_own_cards,
+        help="A folder with dataset cards of your own; $LLMREC_DATASETS.",
+    ),
 ]

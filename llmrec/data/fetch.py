@@ -5,6 +5,7 @@ Sources are tried in the card's order, first those that are here. A file whose s
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -213,5 +214,7 @@ def _what_to_do(card: Card) -> str:
             return f"The card wants {', '.join(str(card.folder / p.path) for p in pieces(source))}."
         if source.kind != "pypi":
             wanted = ", ".join(f"{mirror_name(card, source)}/{piece.path}" for piece in pieces(source))
-            return f"Set {MIRROR} to a folder that holds {wanted}{home}."
+            root = os.environ.get(MIRROR)
+            put = f"Put into {root} ({MIRROR})" if root else f"Set {MIRROR} to a folder that holds"
+            return f"{put} {wanted}{home}."
     return f"It comes as {card.sources[0].address}{home}."

@@ -139,7 +139,9 @@ def test_a_mirror_folder_of_another_name(tmp_path):
 @pytest.mark.parametrize("folder", ["", "original/"])
 def test_what_comes_from_the_web_may_lie_in_the_mirror(tmp_path, folder):
     """So that a machine without a network can be served by hand."""
-    assert "Set LLMREC_MIRROR to a folder that holds group-one/small.zip" in refusal(small(WEB, name="group:one"))
+    assert f"Put into {tmp_path / 'mirror'} (LLMREC_MIRROR) group-one/small.zip" in refusal(
+        small(WEB, name="group:one")
+    )
     write(tmp_path / "mirror" / "group-one", {f"{folder}small.zip": ARCHIVE})
     card = small(WEB, name="group:one")
     assert fetch.place(card) == "mirror"
@@ -166,10 +168,12 @@ def refusal(card: Card) -> str:
     return message
 
 
-def test_without_any_copy_the_message_says_what_was_tried_and_what_to_do(tmp_path):
+def test_without_any_copy_the_message_says_what_was_tried_and_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.delenv("LLMREC_MIRROR")
     message = refusal(small(PLAIN_MIRROR, PACKAGE, WEB))
     assert message.count("no network in this test.") == 2
-    assert "small/plain/events.tsv, small/plain/items.jsonl" in message and "https://example.org" in message
+    wanted = "Set LLMREC_MIRROR to a folder that holds small/plain/events.tsv, small/plain/items.jsonl"
+    assert wanted in message and "https://example.org" in message
     assert fetch.obtainable(small(PLAIN_MIRROR)) == fetch.obtainable(small(PACKED_MIRROR)).replace(
         "small/original/small.zip", "small/plain/events.tsv, small/plain/items.jsonl"
     )
