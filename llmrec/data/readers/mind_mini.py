@@ -8,13 +8,11 @@ CSV files.
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 import polars as pl
 
 from llmrec.data.readers import mind, recprompt
 from llmrec.data.readers.given import Given
+from llmrec.data.readers.scan import collect, scan
 
 FEWEST = 5
 """Titled clicks that a history needs, unless the card says otherwise (``options = { fewest = 5 }``)."""
@@ -97,15 +95,12 @@ def _only(titled: list[str], column: str) -> pl.Expr:
 def _records(given: Given) -> pl.DataFrame:
     """Every record that has a title."""
     fields = {ours: theirs for ours, theirs in given.file.columns.items() if ours != "categories"}
-    kinds = given.file.columns.get("categories", "").split("|")
-    rows: list[dict[str, Any]] = []
-    for number, line in enumerate(given.lines(), 1):
-        try:
-            record = json.loads(line)
-            row: dict[str, Any] = {ours: str(record.get(theirs) or "") for ours, theirs in fields.items()}
-        except (json.JSONDecodeError, AttributeError) as error:
-            raise given.fault(f"not a JSON object ({error})", number) from None
-        if row["title"]:
-            rows.append({**row, "categories": [record[kind] for kind in kinds if record.get(kind)]})
-    schema: dict[str, Any] = {**dict.fromkeys(fields, pl.String), "categories": pl.List(pl.String)}
-    return pl.DataFrame(rows, schema=schema, orient="row")
+    kinds = [kind for kind in given.file.columns.get("categories", "").split("|") if kind]
+    types = dict.fromkeys([*fields.values(), *kinds], pl.String)
+    frame = collect(given, scan(given, types))
+    empty = pl.lit([], pl.List(pl.String))
+    categories = pl.concat_list(kinds).list.drop_nulls() if kinds else empty
+    return frame.select(
+        *(pl.col(theirs).fill_null("").alias(ours) for ours, theirs in fields.items()),
+        categories.fill_null(empty).alias("categories"),
+    ).filter(pl.col("title") != "")
