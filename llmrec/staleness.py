@@ -7,18 +7,14 @@ machine class.) The command line, the report, documentation, the lock and the co
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Literal
 
-from llmrec.content import content_root
+from llmrec.cardfiles import DESCRIPTIVE, raw_card, readers
 from llmrec.discover import MethodFile
 from llmrec.records import Record, Status, TaskName
 from llmrec.seeds import content_hash
 from llmrec.sources import closure, meaning_hash, module_file
-
-DESCRIPTIVE = ("title", "citation", "bibtex", "licence", "license", "homepage", "note", "notes", "description")
-"""Keys of a dataset's card that describe it and change no figure."""
 
 State = Literal["missing", "fresh", "stale", "stale evaluation", "failed", "undone"]
 """fresh: ok and up to date · stale: ok, but the code has changed · stale evaluation: `llmrec reeval` mends it ·
@@ -30,7 +26,8 @@ def code_fingerprint(file: MethodFile, dataset: str, task: TaskName = "topn") ->
 
     A method that stops early depends on how validation is measured too.
     """
-    modules = ["llmrec.data", "llmrec.split", "llmrec.fitting"]
+    named = sorted(readers(raw_card(dataset)) | {"table"})
+    modules = ["llmrec.data", *(f"llmrec.data.readers.{name}" for name in named), "llmrec.split", "llmrec.fitting"]
     if task == "topn" and not file.early_stops:
         modules.append("llmrec.evaluate.answers")
     else:
@@ -50,9 +47,7 @@ def _judge(task: TaskName) -> str:
 
 def card_fingerprint(dataset: str) -> str:
     """Hash of a dataset's card without its descriptive keys."""
-    path = content_root() / "datasets" / f"{dataset}.toml"
-    card = tomllib.loads(path.read_text("utf-8"))
-    return content_hash({k: str(v) for k, v in card.items() if k not in DESCRIPTIVE})
+    return content_hash({k: str(v) for k, v in raw_card(dataset).items() if k not in DESCRIPTIVE})
 
 
 def state(record: Record | None, file: MethodFile) -> State:

@@ -35,6 +35,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from llmrec.cardfiles import card_file
 from llmrec.content import content_root
 from llmrec.discover import MethodFile, Parameter, find_methods, method_file, split_name
 from llmrec.errors import UserError, nearest
@@ -273,10 +274,11 @@ def _suite_path(name: str) -> Path:
 
 def _check_names(file: _File, path: Path) -> None:
     """Datasets and metrics exist; nothing stands twice."""
-    datasets = [card.stem for card in (content_root() / "datasets").glob("*.toml")]  # llmrec.data would import polars
     for dataset in file.datasets:
-        if dataset not in datasets:
-            raise UserError(f"{path}: key 'datasets': unknown dataset {dataset!r}.{nearest(dataset, datasets)}")
+        try:
+            card_file(dataset)
+        except UserError as error:
+            raise UserError(f"{path}: key 'datasets': {error}") from None
     metrics = TASKS[file.task].metrics
     for metric in file.metrics:
         if metric not in metrics:

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import shutil
-import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache as once
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
+from llmrec.cardfiles import DESCRIPTIVE, file_name
 from llmrec.content import cache_folder
-from llmrec.data import readers, tables
+from llmrec.data import cache, catalogue, requests, tables
 from llmrec.data.cards import Card, Source, card, dataset_names
-from llmrec.data.fetch import obtain, obtainable
+from llmrec.data.fetch import obtain, obtainable, place_of
+from llmrec.data.parsing import parse_source
 from llmrec.seeds import canonical_json
 from llmrec.types import Interactions, Items
 
-__all__ = ["Card", "Dataset", "card", "dataset_names", "load", "obtainable", "parse"]
+__all__ = ["Card", "Dataset", "cached", "card", "dataset_names", "load", "obtainable", "parse"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,18 @@ class Dataset:
     field that the labels are made of), part str ("valid" or "test")."""
     fields: pl.DataFrame | None = None
     """Every text field that the files give for an item (categories list[str], all others str); row i is item i."""
+    tags: pl.DataFrame | None = None
+    """Words that users gave to items: user int32 (null if nobody of ours), item int32, text str, time int64 or null."""
+    steps: pl.DataFrame | None = None
+    """What filtering did: step str, and the users, items and interactions (int64) that were left after it."""
+
+    def items_without(self, *withheld: str) -> Items:
+        """The catalogue as it would be if no item had some of its fields: titles and texts by the card's templates.
+
+        Raises:
+            UserError: the files give no such field.
+        """
+        return catalogue.catalogue(self.card, self.fields, withheld) if self.fields is not None else self.items
 
 
 def load(name: str) -> Dataset:
@@ -52,70 +65,94 @@ def load(name: str) -> Dataset:
         UserError: no such card, data that cannot be had, a wrong checksum, or files that the card does not describe.
     """
     this = card(name)
-    folder = cache_folder() / "datasets" / f"{name}-{_recipe(this)}"
-    if (cached := _read_cache(this, folder)) is not None:
+    folder = cache_folder() / "datasets" / f"{file_name(name)}-{_recipe(this)}"
+    if (cached := _cached(this, folder)) is not None:
         return cached
-    source, files = obtain(this)
-    dataset = parse(this, source, files)
-    _write_cache(dataset, folder)
+    with cache.alone(folder):
+        if (cached := _cached(this, folder)) is not None:  # another process has been at it meanwhile
+            return cached
+        source, files = obtain(this)
+        dataset = parse(this, source, files)
+        cache.write(
+            folder, _frames(dataset), {"fingerprint": dataset.fingerprint, "source": this.sources.index(source)}
+        )
     return dataset
 
 
-def parse(this: Card, source: Source, folder: Path) -> Dataset:
-    """Read one source's files from a folder. Raises UserError where they are not what the card describes."""
-    events = readers.read_interactions(folder / source.interactions.path, source.interactions)
-    listed = readers.read_items(folder / source.items.path, source.items)
-    interactions, items, users = tables.canonical(this, events, listed)
-    return Dataset(this.name, this, interactions, items, users, tables.fingerprint(interactions, items, users))
+def cached(name: str) -> Dataset | None:
+    """The dataset as an earlier `load` by the same card and readers left it, or None. Nothing is fetched."""
+    this = card(name)
+    return _cached(this, cache_folder() / "datasets" / f"{file_name(name)}-{_recipe(this)}")
+
+
+def parse(this: Card, source: Source, files: Path | Mapping[str, Path]) -> Dataset:
+    """Read one source's files, from a folder or by their `DataFile.where`.
+
+    Raises:
+        UserError: they are not what the card describes.
+    """
+    found = {file.where: files / file.path for file in source.files()} if isinstance(files, Path) else files
+    parsed = parse_source(this, source, found)
+    items = catalogue.catalogue(this, parsed.fields)
+    users = parsed.users.texts
+    made = parsed.requests
+    if this.requests is not None:
+        made = requests.make_requests(this.name, this.requests, len(items), parsed.tags, parsed.fields)
+    digest = tables.fingerprint(parsed.interactions, items, users, parsed.impressions, parsed.tags)
+    return Dataset(
+        this.name, this, parsed.interactions, items, users, digest, parsed.official, parsed.impressions, made,
+        parsed.fields, parsed.tags, parsed.steps,
+    )  # fmt: skip
 
 
 def _recipe(this: Card) -> str:
-    """What the parsed tables depend on: the card and the code that reads it."""
-    return hashlib.sha256(canonical_json(this.model_dump(mode="json")).encode() + _code()).hexdigest()[:16]
+    """What the parsed tables depend on: the card, the code that reads it, a private card's files as they are."""
+    told = {key: value for key, value in this.model_dump(mode="json").items() if key not in DESCRIPTIVE}
+    local = [
+        [file.where, stat.st_size, stat.st_mtime_ns]
+        for source in this.sources
+        if source.kind == "local"
+        for file in source.files()
+        if (path := this.folder / (file.archive or file.path)).is_file() and (stat := path.stat())
+    ]
+    rule = requests.fingerprint(this.requests) if this.requests is not None else ""
+    return hashlib.sha256(canonical_json([told, local, rule]).encode() + _code()).hexdigest()[:16]
 
 
-@cache
+@once
 def _code() -> bytes:
-    return b"".join(Path(str(module.__file__)).read_bytes() for module in (readers, tables))
+    """The source that makes tables of files."""
+    here = Path(__file__).parent
+    files = [*(here / f"{name}.py" for name in ("cache", "catalogue", "parsing", "tables")), *here.glob("readers/*.py")]
+    return b"".join(path.read_bytes() for path in sorted(files))
 
 
-_TABLES = ("interactions", "items", "users")
-
-
-def _read_cache(this: Card, folder: Path) -> Dataset | None:
-    """The cached tables, or None where there are none or a file is not the one that was written."""
-    try:
-        sums = json.loads((folder / "sums.json").read_text("utf-8"))
-        data = {name: (folder / f"{name}.parquet").read_bytes() for name in _TABLES}
-        if any(hashlib.sha256(data[name]).hexdigest() != sums[name] for name in _TABLES):
-            return None
-        frames = {name: pl.read_parquet(data[name]) for name in _TABLES}
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    users = frames["users"]["raw_id"].to_list()
-    interactions = Interactions(frames["interactions"], len(users), len(frames["items"]))
-    return Dataset(this.name, this, interactions, Items(frames["items"]), users, sums["fingerprint"])
-
-
-def _write_cache(dataset: Dataset, folder: Path) -> None:
-    """Write beside the place and rename, so that the folder appears whole; a corrupted or older one is replaced."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    frames = {
+def _frames(dataset: Dataset) -> dict[str, pl.DataFrame]:
+    """The dataset as tables for the cache; what it lacks has none."""
+    optional = {
+        "official": dataset.official.to_frame("official") if dataset.official is not None else None,
+        "impressions": dataset.impressions, "requests": dataset.requests, "fields": dataset.fields,
+        "tags": dataset.tags, "steps": dataset.steps,
+    }  # fmt: skip
+    return {
         "interactions": dataset.interactions.frame,
         "items": dataset.items.frame,
         "users": pl.DataFrame({"raw_id": dataset.users}, schema={"raw_id": pl.String}),
+        **{name: frame for name, frame in optional.items() if frame is not None},
     }
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".parsing-") as temporary:
-        staged = Path(temporary) / "tables"
-        staged.mkdir()
-        sums = {"fingerprint": dataset.fingerprint}
-        for name, frame in frames.items():
-            frame.write_parquet(staged / f"{name}.parquet")
-            sums[name] = hashlib.sha256((staged / f"{name}.parquet").read_bytes()).hexdigest()
-        (staged / "sums.json").write_text(json.dumps(sums, indent=1) + "\n", "utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        try:
-            staged.rename(folder)
-        except OSError:
-            if _read_cache(dataset.card, folder) is None:  # not merely another process that was quicker
-                raise
+
+
+def _cached(this: Card, folder: Path) -> Dataset | None:
+    """The dataset as the cache has it, or None: nothing there, or damaged, or a better source has come meanwhile."""
+    if (kept := cache.read(folder)) is None:
+        return None
+    frames, facts = kept
+    if any(place_of(this, source) != "nowhere" for source in this.sources[: facts["source"]]):
+        return None
+    users = frames["users"]["raw_id"].to_list()
+    rest: dict[str, Any] = {n: frames.get(n) for n in ("impressions", "requests", "fields", "tags", "steps")}
+    official = frames["official"]["official"] if "official" in frames else None
+    interactions = Interactions(frames["interactions"], len(users), len(frames["items"]))
+    return Dataset(
+        this.name, this, interactions, Items(frames["items"]), users, facts["fingerprint"], official=official, **rest
+    )

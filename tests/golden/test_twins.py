@@ -43,7 +43,6 @@ SEQUENCES = [sequence(user) for user in range(USERS)]
 
 CARD = f"""
 title = "Twins"
-scenario = "test"
 language = "en"
 home = "https://example.org"
 licence = "none"
@@ -51,7 +50,6 @@ commercial = true
 redistributable = true
 citation = ""
 time = "order"
-protocols = ["leave-one-out"]
 statistics = {{ users = {USERS}, items = {ITEMS}, interactions = {sum(map(len, SEQUENCES))} }}
 
 [[sources]]
@@ -60,12 +58,11 @@ address = "mirror"
 [sources.interactions]
 path = "sequences.txt"
 sha256 = "{"0" * 64}"
-format = "sequences"
+reader = "sequences"
 
 [sources.items]
 path = "items.jsonl"
 sha256 = "{"0" * 64}"
-format = "jsonl"
 columns = {{ raw_id = "id", title = "title" }}
 """
 

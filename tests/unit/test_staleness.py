@@ -94,13 +94,10 @@ def test_a_missing_package_comes_with_the_command_that_installs_it():
 
 
 def test_cards_count_without_what_only_describes(monkeypatch, tmp_path):
-    import llmrec.staleness
-
-    (tmp_path / "datasets").mkdir()
-    monkeypatch.setattr(llmrec.staleness, "content_root", lambda: tmp_path)
+    monkeypatch.setenv("LLMREC_DATASETS", str(tmp_path))
 
     def fingerprint(text: str) -> str:
-        (tmp_path / "datasets" / "d.toml").write_text(text)
+        (tmp_path / "d.toml").write_text(text)
         return card_fingerprint("d")
 
     first = fingerprint('title = "A"\n[filters]\ncore = 5\n')

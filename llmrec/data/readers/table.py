@@ -1,0 +1,139 @@
+"""CSV, TSV, JSON lines and Parquet, by column names; also compressed with gzip. The suffix says which."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import polars as pl
+
+from llmrec.data.readers.events import PER_SECOND, matches, read_events
+from llmrec.data.readers.given import Given
+from llmrec.data.readers.scan import collect, column_names, first_line, scan
+
+
+def interactions(given: Given) -> pl.DataFrame:
+    """Events: ``columns`` names user, item and, if there are any, value, time and official."""
+    return _events(given, ("value", "time", "official"))
+
+
+def official(given: Given) -> pl.DataFrame:
+    """Events that are marked: user, item, and value and time where ``columns`` names them."""
+    frame = _events(given, ("value", "time"))
+    return frame.select("user", "item", *(name for name in ("value", "time") if name in given.file.columns))
+
+
+def tags(given: Given) -> pl.DataFrame:
+    """Words that users gave to items: ``columns`` names item and text and, if there are any, user and time."""
+    cells = texts(given, ("item", "text"), ("user", "time"))
+    optional = [pl.col(n) if n in cells.columns else pl.lit(None, pl.String).alias(n) for n in ("user", "time")]
+    unit = PER_SECOND.get(given.file.time_format, 1)
+    time = (pl.col("time").cast(pl.Float64, strict=False) // unit).cast(pl.Int64, strict=False)
+    return (
+        cells.select("item", "text", *optional)
+        .filter((pl.col("item").fill_null("") != "") & (pl.col("text").fill_null("") != ""))
+        .select("user", "item", "text", time)
+    )
+
+
+def items(given: Given) -> pl.DataFrame:
+    """The catalogue: ``columns`` names raw_id and any text fields; ``categories`` is cut at ``list_separator`` (in JSON
+    it may be a list, or a list of paths), and ``flags`` that are 1 are categories, too."""
+    fields = [name for name in given.file.columns if name not in ("raw_id", "categories")]
+    cells = texts(given, ("raw_id",), (*fields, "categories"), given.file.flags)
+    empty = (cells["raw_id"].fill_null("") == "").arg_true()
+    if len(empty):
+        name, row = given.file.columns["raw_id"], int(empty[0])
+        raise given.fault(f"{name!r} is empty; every item needs an id", row + first_line(given))
+    return cells.select("raw_id", *(pl.col(name).fill_null("") for name in fields), _categories(given, cells))
+
+
+def requests(given: Given) -> pl.DataFrame:
+    """Requests in words: ``columns`` names text, items (cut at ``list_separator``) and maybe kind, field, part."""
+    cells = texts(given, ("text", "items"), ("kind", "field", "part"))
+    defaults = {"kind": "", "field": "", "part": given.file.official or "test"}
+    return cells.select(
+        "text",
+        cut(cells["items"], given.file.list_separator),
+        *(pl.col(n) if n in cells.columns else pl.lit(value).alias(n) for n, value in defaults.items()),
+    )
+
+
+def crosscheck(given: Given) -> pl.DataFrame:
+    """Titles from a second source: raw_id, title."""
+    return items(given).select("raw_id", "title")
+
+
+def texts(
+    given: Given, needed: tuple[str, ...], optional: tuple[str, ...] = (), as_they_are: tuple[str, ...] = ()
+) -> pl.DataFrame:
+    """Columns as text, by our names (``optional`` where the card names them), and some by the file's own. Blank lines
+    at the end are left out."""
+    known = column_names(given)
+    names = {ours: given.column(ours, known) for ours in needed}
+    names |= {ours: given.column(ours, known) for ours in optional if ours in given.file.columns}
+    names |= {name: given.named(name, "the card's 'flags'", known) for name in as_they_are}
+    rules = [given.named(rule.column, "the card's 'drop'", known) for rule in given.file.drop]
+    lazy = scan(given, dict.fromkeys([*names.values(), *rules], pl.String))
+    lists = [n for n, kind in lazy.collect_schema().items() if isinstance(kind, pl.List)]
+    for rule in given.file.drop:
+        lazy = lazy.filter(~matches(rule))
+    columns = dict.fromkeys(names.values())
+    cells = collect(
+        given,
+        lazy.select(
+            pl.col(n).list.join(given.file.list_separator) if n in lists else pl.col(n).cast(pl.String) for n in columns
+        ),
+    )
+    while len(cells) and all(cell is None for cell in cells.row(-1)):
+        cells = cells.head(-1)
+    return cells.select(pl.col(theirs).alias(ours) for ours, theirs in names.items())
+
+
+def cut(cells: pl.Series, separator: str) -> pl.Series:
+    """Lists out of cells: JSON where a cell begins with "[", else cut at the separator; without repeats or blanks."""
+    filled = cells.fill_null("")
+    lists = filled.str.split(separator)
+    if filled.str.starts_with("[").any():
+        flat = [
+            _flat(_parsed(cell)) if cell.startswith("[") else row.to_list()
+            for cell, row in zip(filled, lists, strict=True)
+        ]
+        lists = pl.Series(cells.name, flat, dtype=pl.List(pl.String))
+    stripped = lists.list.eval(pl.element().str.strip_chars())
+    return stripped.list.eval(pl.element().filter(pl.element() != "")).list.unique(maintain_order=True)
+
+
+def _categories(given: Given, cells: pl.DataFrame) -> pl.Series:
+    nothing = pl.repeat("", len(cells), dtype=pl.String, eager=True)
+    lists = cut(cells["categories"] if "categories" in cells.columns else nothing, given.file.list_separator)
+    if given.file.flags:
+        ticked = cells.select(
+            pl.concat_list(
+                pl.when(pl.col(name).cast(pl.Float64, strict=False) == 1).then(pl.lit(name))
+                for name in given.file.flags
+            ).list.drop_nulls()
+        ).to_series()
+        lists = pl.select(lists.list.concat(ticked).list.unique(maintain_order=True)).to_series()
+    return lists.rename("categories")
+
+
+def _parsed(cell: str) -> Any:
+    try:
+        return json.loads(cell)
+    except ValueError:
+        return cell
+
+
+def _flat(nested: Any) -> list[str]:
+    """The names in a list, or in a list of paths, in order."""
+    if isinstance(nested, list):
+        return [name for part in nested for name in _flat(part)]
+    return [] if nested is None else [str(nested)]
+
+
+def _events(given: Given, optional: tuple[str, ...]) -> pl.DataFrame:
+    known = column_names(given)
+    names = {ours: given.column(ours, known) for ours in ("user", "item")}
+    names |= {ours: given.column(ours, known) for ours in optional if ours in given.file.columns}
+    return read_events(given, names, known)
