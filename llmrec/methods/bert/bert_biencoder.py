@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from llmrec.best import best
 from llmrec.method import tune
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from llmrec.context import Context
-    from llmrec.types import Floats, Split, Users
+    from llmrec.types import Floats, Int32, Split, Users
 
 
 @dataclass
@@ -33,7 +36,10 @@ class BertBiencoder:
     whiten: float = tune(0.5, low=0.0, high=1.0)  # 0: principal components keep their variances, 1: equal ones
 
     def fit(self, split: Split, ctx: Context) -> None:
-        self.embeddings = isotropic(ctx.item_embeddings(self.encoder), self.centre, self.whiten)
+        self.ctx = ctx
+        self.given = ctx.item_embeddings(self.encoder)
+        self.embeddings = isotropic(self.given, self.centre, self.whiten)
+        self.candidates = np.flatnonzero(split.candidates).astype(np.int32)
 
     def score(self, users: Users) -> Floats:
         import scipy.sparse
@@ -45,6 +51,10 @@ class BertBiencoder:
         )  # [b, n_items]; its rows' scale does not matter, for user vectors are brought to unit length
         scores: Floats = unit(mean @ self.embeddings) @ self.embeddings.T
         return scores
+
+    def search(self, texts: Sequence[str], k: int) -> tuple[Int32, Floats]:
+        requests = self.ctx.request_embeddings(texts, self.encoder)
+        return best(requests @ self.given[self.candidates].T, self.candidates, k)
 
 
 def isotropic(vectors: Floats, centre: bool, whiten: float) -> Floats:
