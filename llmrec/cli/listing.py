@@ -75,20 +75,24 @@ def check(
     from llmrec.contract import examine
     from llmrec.discover import find_methods, method_file
     from llmrec.errors import MethodError
+    from llmrec.examination import rounds
     from llmrec.provenance import missing_package
-    from llmrec.subject import subject
 
     if reason := missing_package(method_file(name, find_methods(methods))):
         raise UserError(f"method {name!r} {reason}")
     try:
-        outcomes = examine(subject(name, methods))
+        examined = [(subject.verb, examine(subject, checks)) for subject, checks in rounds(name, methods)]
     except (MethodError, ImportError) as error:
         raise UserError(f"method {name!r}: {error}") from None
     signs = {"held": "ok  ", "broken": "FAIL", "not applicable": "-   "}
-    for outcome in outcomes:
-        typer.echo(f"{signs[outcome.status]}  {outcome.check.replace('_', ' '):<26} {outcome.shows}")
-        if outcome.message:
-            typer.echo(f"      {'':<26} {outcome.message}")
+    for verb, found in examined:
+        if len(examined) > 1:
+            typer.echo(f"asked to {verb}:")
+        for outcome in found:
+            typer.echo(f"{signs[outcome.status]}  {outcome.check.replace('_', ' '):<26} {outcome.shows}")
+            if outcome.message:
+                typer.echo(f"      {'':<26} {outcome.message}")
+    outcomes = [outcome for _, found in examined for outcome in found]
     count = {status: sum(o.status == status for o in outcomes) for status in signs}
     typer.echo(f"{name}: {count['held']} held, {count['broken']} broken, {count['not applicable']} not applicable")
     if count["broken"]:

@@ -22,9 +22,8 @@ def by_name(findings):
 
 
 def test_titles_that_are_alike():
-    titles = ["Ulee's Gold (1997)", "ulees gold 1997", "ULEE S GOLD, 1997", "Heat", "", "", "Crème brûlée"] + [
-        "Creme Brulee"
-    ]
+    gold = ["Ulee's Gold (1997)", "ulees gold 1997", "ULEE S GOLD, 1997"]
+    titles = [*gold, "Heat", "", "", "Crème brûlée", "Creme Brulee"]
     assert [sorted(group) for group in duplicates(titles)] == [[0, 2], [6, 7]]
     assert normal("Crème  brûlée!") == "creme brulee"
     long = "The Lord of the Rings: The Fellowship of the Ring, special extended edition"
