@@ -29,14 +29,14 @@ def interactions(given: Given) -> pl.DataFrame:
         UserError: as `impressions`.
     """
     fit = impressions(given).filter(pl.col("part") == "fit")
-    history = fit.group_by("user", maintain_order=True).agg(pl.col("history").first()).explode("history")
+    history = fit.select("user", item="history").unique("user", keep="first", maintain_order=True).explode("item")
     clicks = (
-        fit.sort("time", maintain_order=True)
-        .explode("shown", "clicked")
-        .filter(pl.col("clicked"))
-        .select("user", item="shown")
+        fit.select("user", "time", "clicked", item="shown")
+        .explode("item", "clicked")
+        .filter("clicked")
+        .sort("time", maintain_order=True)
     )
-    events = pl.concat([history.select("user", item="history").drop_nulls(), clicks])
+    events = pl.concat([history.drop_nulls("item"), clicks.select("user", "item")])
     return events.select("user", "item", pl.lit(1.0, pl.Float32).alias("value"), pl.lit(None, pl.Int64).alias("time"))
 
 
