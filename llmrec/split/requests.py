@@ -1,7 +1,8 @@
 """``requests``: all interactions train, and what is asked are requests in words, answered by labelled items.
 
-Labels are made of a field of the items (genres, tags, topics); ``withhold`` takes that field out of the item texts, for
-whoever reads it there only has to copy.
+Labels are made of a field of the items (genres, topics) or of users' tags. That field is withheld from the item texts:
+whoever reads it there only has to copy. ``withhold = false`` puts the labels into the texts, as the requests say them:
+what is reached then is what a leak would be worth, not what a method can do.
 """
 
 from __future__ import annotations
@@ -12,33 +13,30 @@ import numpy as np
 import polars as pl
 
 from llmrec.data import Dataset
+from llmrec.data.requests import readable
 from llmrec.errors import UserError
 from llmrec.records import Protocol
 from llmrec.split.assemble import Numbers, digest, sample
 from llmrec.split.events import Events
-from llmrec.types import Histories, Int32, Interactions, Items, Part, Requests, Split
+from llmrec.types import Bools, Histories, Int32, Interactions, Items, Part, Requests, Split
 
 PARTS: tuple[Part, ...] = ("valid", "test")
 
 
 def make(dataset: Dataset, protocol: Protocol, events: Events) -> tuple[Split, Items]:
-    """The split and the catalogue, whose texts lack the fields that labels are made of if the protocol withholds them.
+    """The split and the catalogue with the texts of this protocol.
 
     Raises:
         UserError: the dataset has no requests, or none in a part.
     """
-    if dataset.requests is None:
-        raise UserError(f"{dataset.name} has no requests, which the protocol 'requests' asks for.")
+    requests = _requests_of(dataset)
     numbers = Numbers.drawn(protocol.seed, events.n_items)
-    parts = {part: _in_order(dataset.requests.filter(pl.col("part") == part)) for part in PARTS}
+    parts = {part: _in_order(requests.filter(pl.col("part") == part)) for part in PARTS}
     for part, rows in parts.items():
         if not len(rows):
             raise UserError(f"{dataset.name}: there are no requests in the part {part!r}.")
         parts[part] = rows[sample(protocol, "requests", rows["content"].to_numpy())]
-    items = dataset.items
-    if protocol.withhold:
-        for field in sorted(dataset.requests["field"].unique().drop_nulls().to_list()):
-            items = dataset.items_without(field)
+    items, candidates = catalogue(dataset, protocol)
     frame = events.frame.with_columns(item=pl.Series(numbers.own[events.item], dtype=pl.Int32))
     train = Interactions(frame, events.n_users, events.n_items)
     nothing = Interactions(frame.clear(), events.n_users, events.n_items)
@@ -52,18 +50,48 @@ def make(dataset: Dataset, protocol: Protocol, events: Events) -> tuple[Split, I
         test=nothing,
         fit_data=protocol.fit_data,
         mask_history=protocol.mask_history,
-        candidates=np.ones(events.n_items, bool),
+        candidates=candidates[numbers.canonical],
         canonical=numbers.canonical,
         item_order=numbers.order,
         asked={"valid": nobody, "test": nobody},
         fingerprint=digest(
             protocol, events.n_users, numbers, *events.frame.select("user", "item", "value", "time").get_columns(),
-            *(rows["content"] for rows in parts.values()), np.frombuffer(texts, np.uint8),
+            *(rows["content"] for rows in parts.values()), np.frombuffer(texts, np.uint8), candidates,
         ),
         requests={part: _requests(rows, numbers) for part, rows in parts.items()},
-        counts={"train_events": len(train), **{f"{part}_requests": len(rows) for part, rows in parts.items()}},
+        counts={
+            "train_events": len(train), "candidates": int(candidates.sum()),
+            **{f"{part}_requests": len(rows) for part, rows in parts.items()},
+        },
     )  # fmt: skip
     return split, Items(items.frame[numbers.canonical])
+
+
+def catalogue(dataset: Dataset, protocol: Protocol) -> tuple[Items, Bools]:
+    """The items with the texts that may be read, and which of them can be the answer, [n_items]; in canonical ids.
+
+    Only labelled items are candidates: of the others nobody knows whether they would answer. Where the requests were
+    not made of labels but came in a file, these are the items that answer any of them.
+    """
+    rule = dataset.card.requests
+    fields = rule.withheld if rule else sorted(_requests_of(dataset)["field"].unique().drop_nulls())
+    given = dataset.fields.columns if dataset.fields is not None else []
+    without = dataset.items_without(*(name for name in fields if name in given))  # tags are no field of the text anyhow
+    if rule is None:
+        candidates = np.zeros(len(dataset.items), bool)
+        candidates[_requests_of(dataset)["items"].explode().drop_nulls().to_numpy()] = True
+        return (without if protocol.withhold else dataset.items), candidates
+    labels, candidates = readable(dataset)
+    if protocol.withhold:
+        return without, candidates
+    texts = [". ".join(filter(None, pair)) for pair in zip(without.texts, labels, strict=True)]
+    return Items(dataset.items.frame.with_columns(text=pl.Series(texts, dtype=pl.String))), candidates
+
+
+def _requests_of(dataset: Dataset) -> pl.DataFrame:
+    if dataset.requests is None:
+        raise UserError(f"{dataset.name} has no requests, which the protocol 'requests' asks for.")
+    return dataset.requests
 
 
 def _in_order(rows: pl.DataFrame) -> pl.DataFrame:
