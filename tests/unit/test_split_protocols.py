@@ -10,7 +10,7 @@ from llmrec import toy
 from llmrec.errors import UserError
 from llmrec.records import Protocol
 from llmrec.split import make_split
-from llmrec.types import Interactions
+from llmrec.types import Interactions, Items
 
 
 def dataset(sequences, n_items=30, time="exact", **more):
@@ -300,7 +300,9 @@ ASKS = [
 
 def requesting(rows, **more):
     data = dataset([[1, 2, 1], [3]], requests=asks(rows), **more)
-    data.items_without = lambda field: type(data.items)(data.items.frame.with_columns(text=pl.lit(f"no {field}")))
+    data.card.requests = None  # they came in a file
+    data.fields = data.items.frame.select("title", "categories")
+    data.items_without = lambda *fields: Items(data.items.frame.with_columns(text=pl.lit(f"no {', '.join(fields)}")))
     return data
 
 
@@ -313,6 +315,7 @@ def test_requests(rows):
     assert sorted(int(split.canonical[i]) for i in test.relevant[0]) == [2, 4]
     assert sorted(int(split.canonical[i]) for i in valid.relevant[0]) == [1, 3]  # each answer once
     assert set(items.texts) == {"no categories"}
+    assert sorted(split.canonical[split.candidates].tolist()) == [1, 2, 3, 4]
     leaking, whole = make_split(requesting(rows), Protocol(name="requests", withhold=False), "request")
     assert set(whole.texts) == set(toy.items(30).texts)
     assert leaking.fingerprint != split.fingerprint
