@@ -36,7 +36,7 @@ FAMILY_STYLE = {
     "hybrid": ("#cc79a7", "X"),
     "external": ("#b0a000", "v"),
 }
-FEWEST_USERS = 20  # of a slice that is drawn; with fewer its bars are noise
+FEWEST_USERS = 20  # or other units of a slice that is drawn; with fewer its bars are noise
 LEAST_SECONDS = 1e-3
 """Costs below a millisecond are drawn at it: the clock says no more, and a logarithmic axis has no zero."""
 
@@ -168,8 +168,9 @@ def learning_curves(block: Block) -> Figure:
 
 
 def slice_kinds(block: Block) -> list[str]:
-    """The kinds of slices that can be drawn: "items", "users"."""
-    return sorted({kind for kind, _ in _drawn_slices(block)})
+    """The kinds of slices that can be drawn, "items" and "users", say; one slice alone compares nothing."""
+    kinds = [kind for kind, _ in _drawn_slices(block)]
+    return sorted({kind for kind in kinds if kinds.count(kind) > 1})
 
 
 def save(figure: Figure, path: Path) -> list[Path]:
@@ -244,12 +245,12 @@ def _mean(figures: list[float]) -> float | None:
 
 
 def _drawn_slices(block: Block) -> list[tuple[str, str]]:
-    """(kind, part) of every slice with enough users, in the records' order: ("items", "tail")."""
+    """(kind, part) of every slice with enough units, in the records' order: ("items", "tail")."""
     sizes: dict[str, float] = {}
     for line in block.finished:
         for record in line.records:
             for name, figures in record.slices.items():
-                sizes.setdefault(name, figures.get("users", 0.0))
+                sizes.setdefault(name, figures.get(block.task.unit, 0.0))
     return [
         (kind, part) for name, size in sizes.items() for kind, _, part in [name.partition(":")] if size >= FEWEST_USERS
     ]
@@ -265,7 +266,7 @@ def _slice_label(block: Block, kind: str, part: str) -> str:
     for line in block.finished:
         for record in line.records:
             figures = record.slices.get(f"{kind}:{part}", {})
-            for size in ("users", "targets"):
+            for size in (block.task.unit, "targets"):
                 if size in figures:
                     return f"{part} ({figures[size]:,.0f} {size})"
     return part

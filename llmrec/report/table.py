@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
+from typing import Any
 
 from llmrec.report.evidence import Block, Line, Run
-from llmrec.report.words import FAMILIES, Column, display_name
+from llmrec.report.words import FAMILIES, Column, display_name, fraction
 
 CONTROLS = "Controls: shown, never compared"
+
+TIES = "ties:shuffled"
+"""The slice of records that has the figures of all impressions with tied candidates in random order."""
+
+WORTH_SAYING = 0.005
+"""How far a figure moves with the rule for ties before a row says so."""
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
@@ -78,17 +85,19 @@ def main_table(block: Block, columns: Sequence[Column], caption: str, interval: 
     groups: list[tuple[str, tuple[Row, ...]]] = []
     for family, title in FAMILIES.items():
         lines = [line for line in block.lines if line.family == family and not line.control]
-        groups.append((title, _rows(lines, columns, interval, notes)))
-    groups.append((CONTROLS, _rows([line for line in block.lines if line.control], columns, interval, notes)))
+        groups.append((title, _rows(lines, block, columns, interval, notes)))
+    groups.append((CONTROLS, _rows([line for line in block.lines if line.control], block, columns, interval, notes)))
     groups = [(title, rows) for title, rows in groups if rows]
     table = Table(block.dataset, caption, tuple(columns), tuple(groups), notes)
     return _mark_best(table, block, tied)
 
 
-def _rows(lines: Sequence[Line], columns: Sequence[Column], interval: Interval, notes: Notes) -> tuple[Row, ...]:
+def _rows(
+    lines: Sequence[Line], block: Block, columns: Sequence[Column], interval: Interval, notes: Notes
+) -> tuple[Row, ...]:
     rows = []
     for line in lines:
-        said = _row_notes(line, notes)
+        said = _row_notes(line, block, notes)
         cells = {column.key: _cell(line, column, interval, notes) for column in columns}
         rows.append(Row(display_name(line), line.label, cells, said))
     return tuple(rows)
@@ -107,10 +116,10 @@ def _cell(line: Line, column: Column, interval: Interval, notes: Notes) -> Cell:
     return Cell(fmean(figures), spread, *(bounds or (None, None)))
 
 
-def _row_notes(line: Line, notes: Notes) -> tuple[str, ...]:
-    """Why a row has no figures, or what must be said of them: missing seeds, stale code."""
+def _row_notes(line: Line, block: Block, notes: Notes) -> tuple[str, ...]:
+    """Why a row has no figures, or what must be said of them: another protocol, missing seeds, stale code, ties."""
     said = []
-    if line.control and (options := line.runs[0].spec.protocol.model_dump(exclude_defaults=True)):
+    if options := _own_options(line, block):
         said.append(f"Control, under {', '.join(f'{key} = {value}' for key, value in options.items())}.")
     missing = [run for run in line.runs if not run.ok]
     if not line.done:
@@ -121,7 +130,28 @@ def _row_notes(line: Line, notes: Notes) -> tuple[str, ...]:
         said.append(_sentence(f"{len(line.runs) - len(missing)} of {len(line.runs)} {what}: {places}"))
     if any(not run.fresh for run in line.done):
         said.append("Stale: the code has changed since these figures were made.")
+    if changed := _without_ties(line):
+        figures = ", ".join(f"{metric} {fraction(value)}" for metric, value in changed.items())
+        said.append(f"Ties count against the clicked items; tied candidates in random order would give {figures}.")
     return tuple(sorted(notes.letter(text) for text in said))
+
+
+def _own_options(line: Line, block: Block) -> dict[str, Any]:
+    """The protocol options of a control row that differ from those of the other rows."""
+    usual = next((other for other in block.lines if not other.control), line).runs[0].spec.protocol
+    own = line.runs[0].spec.protocol.model_dump()
+    return {key: value for key, value in own.items() if value != getattr(usual, key)} if line.control else {}
+
+
+def _without_ties(line: Line) -> dict[str, float]:
+    """Metrics of impressions that would be another figure if ties were broken at random."""
+    pairs = [(record.slices[TIES], record.metrics) for record in line.records if TIES in record.slices]
+    shuffled = {
+        metric: fmean(tied[metric] for tied, _ in pairs)
+        for metric in (pairs[0][0].keys() & pairs[0][1].keys() if pairs else ())
+        if abs(fmean(tied[metric] - ours[metric] for tied, ours in pairs)) >= WORTH_SAYING
+    }
+    return {metric: shuffled[metric] for metric in sorted(shuffled)}
 
 
 def _place(run: Run) -> str:

@@ -39,6 +39,10 @@ FIGURE_WORDS = {
     "slices-items": "Accuracy where the target is a popular item (head), one of the others (tail), or new (cold). "
     f"Slices of fewer than {plots.FEWEST_USERS} users are not drawn.",
     "slices-users": "Accuracy for users with short, middling and long histories.",
+    "impressions/slices-items": "Accuracy where all clicked items occur in training (warm), and where one does not "
+    "(cold).",
+    "impressions/slices-users": "Accuracy by the length of the history that was known: short, middling and long.",
+    "impressions/slices-shown": "Accuracy by the number of items that were shown.",
     "learning-curves": "Validation accuracy after each epoch, one line a seed; training keeps the best epoch.",
 }
 
@@ -225,12 +229,17 @@ def markdown_text(reports: Sequence[Report], title: str) -> str:
     return text.replace(".\n\n- ", ".\n- ")
 
 
+def _words(figure: str, block: Block) -> str:
+    """What stands under a figure: the words of its task, else those of all tasks."""
+    return FIGURE_WORDS.get(f"{block.task.name}/{figure}") or FIGURE_WORDS.get(figure, figure)
+
+
 def html_text(reports: Sequence[Report], title: str, suite: str) -> str:
     chapters = [
         page.Chapter(
             report.block, report.findings.sentences(), report.main, report.full, report.statistics,
             report.no_statistics,
-            {name: (plots.svg(figure), FIGURE_WORDS.get(name, name)) for name, figure in report.figures.items()},
+            {name: (plots.svg(figure), _words(name, report.block)) for name, figure in report.figures.items()},
             report.remarks,
         )
         for report in reports
