@@ -70,7 +70,7 @@ def dataset_facts(every: bool = False) -> list[dict[str, Any]]:
             unseen.setdefault(family, []).append(facts)
     for family, members in unseen.items():
         nobody = {"users": None, "items": None, "interactions": None}
-        rows.append(members[0] | nobody | {"name": f"{family}:... ({len(members)}; --all)", "title": family})
+        rows.append(members[0] | nobody | {"name": f"{family}:... ({len(members)})", "title": family})
     return sorted(rows, key=lambda facts: str(facts["name"]))
 
 

@@ -34,7 +34,7 @@ def list_all(
 
     Users, items and interactions are the published ones. "here" says where the
     data would come from: $LLMREC_MIRROR, an installed package, llmrec's cache,
-    a download, or nowhere.
+    a download, or nowhere. Families of datasets that are not here have one row.
 
     Examples: `llmrec datasets` · `llmrec datasets show ml-100k` · `llmrec fetch ml-100k`
     """

@@ -86,8 +86,9 @@ def terms(card: Card) -> str:
     note = cache_folder() / "terms-shown" / card.name.replace(":", "-")
     if note.is_file() and note.read_text("utf-8") == card.licence:
         return ""
-    note.parent.mkdir(parents=True, exist_ok=True)
-    note.write_text(card.licence, "utf-8")
+    with writing():
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.write_text(card.licence, "utf-8")
     return f"{card.title}: licence: {card.licence}; {', '.join(permissions(card))}." + (
         f" Terms: {card.home}" if card.home else ""
     )

@@ -100,7 +100,9 @@ class Web:
 
 
 @pytest.fixture
-def web():
+def web(monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "*")
+    monkeypatch.setenv("no_proxy", "*")
     server = Web()
 
     class Handler(BaseHTTPRequestHandler):

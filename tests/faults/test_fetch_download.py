@@ -19,6 +19,7 @@ DATA = random.Random(0).randbytes(600_000)
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch):
     monkeypatch.setattr(module, "WAITS", (0.0, 0.0, 0.0))
+    monkeypatch.setenv("no_proxy", "*")
 
 
 @pytest.fixture
