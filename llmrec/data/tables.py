@@ -16,7 +16,7 @@ import polars as pl
 
 from llmrec.data.cards import Card
 from llmrec.errors import UserError
-from llmrec.types import Int64, Interactions, Items
+from llmrec.types import Interactions, Items
 
 Bools = npt.NDArray[np.bool_]
 
@@ -165,22 +165,6 @@ def fingerprint(
         for row in table.iter_rows() if table is not None else ():
             digest.update(f"{row}/".encode())
     return digest.hexdigest()
-
-
-def tie_share(interactions: Interactions) -> dict[str, float]:
-    """How much the order of equal times matters, as shares from 0 to 1.
-
-    ``events``: events that share their time with another event of the same user; ``last_items``: users whose last item
-    is one of several at the same time (their leave-one-out target is a matter of the tie rule). 0 without times.
-    """
-    user, time = interactions.user, interactions.frame["time"]
-    if time.null_count() or not len(user):
-        return {"events": 0.0, "last_items": 0.0}
-    stamp: Int64 = time.to_numpy()
-    same_as_before = np.r_[False, (user[1:] == user[:-1]) & (stamp[1:] == stamp[:-1])]
-    same_as_next = np.r_[same_as_before[1:], False]
-    last = np.r_[user[1:] != user[:-1], True]
-    return {"events": float((same_as_before | same_as_next).mean()), "last_items": float(same_as_before[last].mean())}
 
 
 def _drop_rows(events: pl.DataFrame, note: Callable[[str, pl.DataFrame], pl.DataFrame]) -> pl.DataFrame:
