@@ -1,7 +1,8 @@
 """RecPrompt's sample of MIND's development part: CSV, one impression a row, with one clicked news item and nine others.
 
-Lists stand in a cell, one entry a line: ``history_news_id`` (oldest first), ``candidate_news_id`` (as shown) and their
-titles. ``label`` names the clicked candidate by its place: "C5". Users are not named.
+Lists stand in a cell, one entry a line: ``history_news_id`` (oldest first), ``candidate_news_id`` (as shown), and
+beside them their titles, categories and abstracts. ``label`` names the clicked candidate by its place: "C5". Users are
+not named.
 """
 
 from __future__ import annotations
@@ -15,11 +16,17 @@ import polars as pl
 from llmrec.data.readers.given import Given
 from llmrec.errors import nearest
 
-_COLUMNS = ("impression_id", "label", "history_news_id", "candidate_news_id", "history_title", "candidate_title")
+_WHICH = ("history", "candidate")
+_FIELDS = ("news_id", "title", "category", "subvert", "abstract")
+_COLUMNS = ("impression_id", "label", *(f"{which}_{field}" for which in _WHICH for field in _FIELDS))
 
 _IMPRESSIONS: dict[str, Any] = {
     "part": pl.String, "user": pl.String, "time": pl.Int64, "history": pl.List(pl.String), "shown": pl.List(pl.String),
     "clicked": pl.List(pl.Boolean),
+}  # fmt: skip
+_NEWS: dict[str, Any] = {
+    "raw_id": pl.String, "title": pl.String, "abstract": pl.String, "subcategory": pl.String,
+    "categories": pl.List(pl.String),
 }  # fmt: skip
 
 
@@ -49,20 +56,32 @@ def impressions(given: Given) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=_IMPRESSIONS, orient="row")
 
 
-def crosscheck(given: Given) -> pl.DataFrame:
-    """The titles beside the ids, each news item once: raw_id, title.
+def items(given: Given) -> pl.DataFrame:
+    """The news of histories and candidates, each once: raw_id, title, abstract, subcategory, categories (the one
+    category).
 
     Raises:
-        UserError: a column is missing, or a row has not as many titles as ids; names file and row.
+        UserError: a column is missing, or a row has not as many titles (categories, ...) as ids; names file and row.
     """
-    titles: dict[str, str] = {}
+    news: dict[str, tuple[str, str, str, str, list[str]]] = {}
     for number, row in enumerate(_rows(given), 1):
-        for which in ("history", "candidate"):
-            ids, said = row[f"{which}_news_id"].split("\n"), row[f"{which}_title"].split("\n")
-            if len(ids) != len(said):
-                raise given.fault(f"row {number}: {len(ids)} news in {which}_news_id, {len(said)} in {which}_title")
-            titles.update(zip(ids, said, strict=True))
-    return pl.DataFrame({"raw_id": list(titles), "title": list(titles.values())})
+        for which in _WHICH:
+            lists = [row[f"{which}_{field}"].split("\n") for field in _FIELDS]
+            if len({len(part) for part in lists}) > 1:
+                counts = ", ".join(
+                    f"{len(part)} in {which}_{field}" for field, part in zip(_FIELDS, lists, strict=True)
+                )
+                raise given.fault(f"row {number}: the lists of news are not of one length: {counts}")
+            for raw_id, title, category, subcategory, abstract in zip(*lists, strict=True):
+                if raw_id:  # an empty history is one empty entry
+                    kinds = [category] if category else []
+                    news[raw_id] = (raw_id, title.strip(), abstract.strip(), subcategory, kinds)
+    return pl.DataFrame(list(news.values()), schema=_NEWS, orient="row")
+
+
+def crosscheck(given: Given) -> pl.DataFrame:
+    """The titles beside the ids: raw_id, title."""
+    return items(given).select("raw_id", "title")
 
 
 def _rows(given: Given) -> list[dict[str, str]]:
