@@ -10,7 +10,7 @@ import polars as pl
 
 from llmrec.data.cards import Card
 from llmrec.data.fetch import obtainable, place, place_of
-from llmrec.data.tables import tie_share
+from llmrec.data.ties import tie_share
 from llmrec.types import Items
 
 if TYPE_CHECKING:

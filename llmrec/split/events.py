@@ -11,9 +11,9 @@ import numpy.typing as npt
 import polars as pl
 
 from llmrec.data import Dataset
+from llmrec.data.ties import tied
 from llmrec.records import Protocol
 from llmrec.seeds import axis_seed, hash64
-from llmrec.split.ties import tied
 from llmrec.types import Bools, Int32, Int64
 
 Sides = npt.NDArray[np.uint8]

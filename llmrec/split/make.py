@@ -8,13 +8,14 @@ import numpy as np
 import polars as pl
 
 from llmrec.data import Dataset
+from llmrec.data.ties import tied
 from llmrec.errors import UserError
 from llmrec.records import Protocol, ProtocolName, TaskName
 from llmrec.split import impressions, leave_one_out, official, random, ratio, requests, temporal, user_holdout
 from llmrec.split.admits import check, check_card
 from llmrec.split.assemble import Numbers, digest, sample
 from llmrec.split.events import GIVEN_TEST, GIVEN_VALID, LEFT_OUT, TEST, TRAIN, VALID, Events, Sides, in_order
-from llmrec.split.ties import ORDER_DECIDES, tied, touched_users
+from llmrec.split.ties import ORDER_DECIDES, touched_users
 from llmrec.types import Bools, Int32, Interactions, Items, Part, Split
 
 SIDES: dict[ProtocolName, Callable[[Events, Protocol], Sides]] = {

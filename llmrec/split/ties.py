@@ -1,26 +1,15 @@
-"""Equal times of one user: how many there are, and whom their order touches. That is how much the tie rule decides."""
+"""Whom the order of equal times touches: that is how much the tie rule decides."""
 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from llmrec.data.ties import Times
 from llmrec.types import Bools, Int32
-
-Times = npt.NDArray[np.integer]
 
 ORDER_DECIDES = ("leave-one-out", "ratio")
 """Protocols whose targets depend on the order of a user's events. The others look at times or at the events' own hash,
 so that ties only change the order within histories."""
-
-
-def tied(user: Int32, time: Times) -> Bools:
-    """Which events share their time with another event of the same user [events]; sorted by user and time."""
-    as_before = np.zeros(len(user), bool)
-    np.logical_and(user[1:] == user[:-1], time[1:] == time[:-1], out=as_before[1:])
-    out = as_before.copy()
-    out[:-1] |= as_before[1:]
-    return out
 
 
 def touched_users(user: Int32, time: Times, eligible: Bools, target: Bools) -> Int32:

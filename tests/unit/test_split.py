@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from llmrec.data import load
+from llmrec.data.ties import tie_share
 from llmrec.errors import UserError
 from llmrec.records import Protocol
 from llmrec.seeds import hash64
@@ -135,6 +136,11 @@ def test_hash64_is_a_rows_own():
     assert (hash64(1, users) != hash64(2, users)).all()
     bits = np.unpackbits(hash64(3, np.arange(10_000)).view(np.uint8).reshape(-1, 8), axis=1).mean(axis=0)
     assert np.abs(bits - 0.5).max() < 0.03  # each of the 64 bits is set half of the time
+
+
+def test_tie_share():
+    tied = dataset([[1, 2, 3], [1, 2, 3]], [[0, 5, 5], [0, 0, 7]])
+    assert tie_share(tied.interactions) == {"events": pytest.approx(4 / 6), "last_items": 0.5}
 
 
 def test_movielens_has_44_percent_ambiguous_last_items(mirror, tmp_path, monkeypatch):
