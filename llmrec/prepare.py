@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llmrec.content import PACKAGE, cache_folder, content_root
+from llmrec.cardfiles import card_file, file_name
+from llmrec.content import PACKAGE, cache_folder
 from llmrec.seeds import content_hash
 
 if TYPE_CHECKING:
@@ -26,18 +27,17 @@ def is_prepared(dataset: str) -> bool:
         note = json.loads(_note(dataset).read_text("utf-8"))
     except (OSError, ValueError):
         return False
-    parsed = any((cache_folder() / "datasets").glob(f"{dataset}-*"))
+    parsed = any((cache_folder() / "datasets").glob(f"{file_name(dataset)}-*"))
     return note["made_by"] == _made_by(dataset) and parsed and all(Path(p).exists() for p in note["embeddings"])
 
 
 def _note(dataset: str) -> Path:
-    return cache_folder() / "prepared" / f"{dataset}.json"
+    return cache_folder() / "prepared" / f"{file_name(dataset)}.json"
 
 
 def _made_by(dataset: str) -> str:
     """What preparation depends on: the card, the source that reads and embeds, and whether there is an encoder."""
-    card = content_root() / "datasets" / f"{dataset}.toml"
-    files = [card, PACKAGE / "encode.py", *sorted((PACKAGE / "data").glob("*.py"))]
+    files = [card_file(dataset)[0], PACKAGE / "encode.py", *sorted((PACKAGE / "data").rglob("*.py"))]
     return content_hash([importlib.util.find_spec(ENCODER) is not None, *(path.read_text("utf-8") for path in files)])
 
 
