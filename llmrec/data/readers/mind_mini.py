@@ -1,8 +1,8 @@
 """The clicks of a part of MIND in one language: only news that have a title in it count.
 
 A file of clicks (behaviors.tsv of MIND, or RecPrompt's CSV) names as ``also`` the files that say which news have a
-title: MIND's news.tsv, RecPrompt's CSV, or a table of translations (whose ``columns`` the card names). The news
-themselves are read by the readers of those files.
+title: MIND's news.tsv, RecPrompt's CSV, or a table of translations (whose ``columns`` the card names). Of the news
+themselves this reads news.tsv; RecPrompt's have a reader of their own.
 """
 
 from __future__ import annotations
@@ -48,6 +48,18 @@ def impressions(given: Given) -> pl.DataFrame:
     rest = frame.select("row", "part", "user", "time").join(choice, on="row")
     joined = rest.join(before.group_by("row", maintain_order=True).agg("history"), on="row", how="left").sort("row")
     return joined.select("part", "user", "time", pl.col("history").fill_null([]), "shown", "clicked")
+
+
+def items(given: Given) -> pl.DataFrame:
+    """MIND's news.tsv: raw_id, title, abstract, categories (the category and the subcategory).
+
+    Raises:
+        UserError: as `llmrec.data.readers.mind`.
+    """
+    both = pl.concat_list("categories", "subcategory").list.unique(maintain_order=True)
+    return mind.items(given).select(
+        "raw_id", "title", "abstract", both.list.eval(pl.element().filter(pl.element() != "")).alias("categories")
+    )
 
 
 def _log(given: Given) -> pl.DataFrame:

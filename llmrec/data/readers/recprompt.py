@@ -25,8 +25,7 @@ _IMPRESSIONS: dict[str, Any] = {
     "clicked": pl.List(pl.Boolean),
 }  # fmt: skip
 _NEWS: dict[str, Any] = {
-    "raw_id": pl.String, "title": pl.String, "abstract": pl.String, "subcategory": pl.String,
-    "categories": pl.List(pl.String),
+    "raw_id": pl.String, "title": pl.String, "abstract": pl.String, "categories": pl.List(pl.String),
 }  # fmt: skip
 
 
@@ -57,13 +56,13 @@ def impressions(given: Given) -> pl.DataFrame:
 
 
 def items(given: Given) -> pl.DataFrame:
-    """The news of histories and candidates, each once: raw_id, title, abstract, subcategory, categories (the one
-    category).
+    """The news of histories and candidates, each once: raw_id, title, abstract, categories (the category and the
+    subcategory).
 
     Raises:
         UserError: a column is missing, or a row has not as many titles (categories, ...) as ids; names file and row.
     """
-    news: dict[str, tuple[str, str, str, str, list[str]]] = {}
+    news: dict[str, tuple[str, str, str, list[str]]] = {}
     for number, row in enumerate(_rows(given), 1):
         for which in _WHICH:
             lists = [row[f"{which}_{field}"].split("\n") for field in _FIELDS]
@@ -74,8 +73,8 @@ def items(given: Given) -> pl.DataFrame:
                 raise given.fault(f"row {number}: the lists of news are not of one length: {counts}")
             for raw_id, title, category, subcategory, abstract in zip(*lists, strict=True):
                 if raw_id:  # an empty history is one empty entry
-                    kinds = [category] if category else []
-                    news[raw_id] = (raw_id, title.strip(), abstract.strip(), subcategory, kinds)
+                    kinds = [kind for kind in dict.fromkeys((category, subcategory)) if kind]
+                    news[raw_id] = (raw_id, title.strip(), abstract.strip(), kinds)
     return pl.DataFrame(list(news.values()), schema=_NEWS, orient="row")
 
 
