@@ -17,7 +17,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from llmrec.errors import UserError
 from llmrec.seeds import content_hash
@@ -47,6 +47,11 @@ ProtocolName = Literal[
 TaskName = Literal["topn", "impressions", "rating", "request"]
 
 
+def _as_tuple(value: Any) -> Any:
+    """TOML and JSON have lists only."""
+    return tuple(value) if isinstance(value, list) else value
+
+
 class Protocol(_Model):
     """How a dataset is split and answers are judged. Part of a run's identity."""
 
@@ -65,9 +70,8 @@ class Protocol(_Model):
     max_history: Annotated[int, Field(gt=0)] | Literal["all"] = Field(
         "all", description="newest events of each user that are used; older ones are dropped before splitting"
     )
-    cuts: tuple[float, float] = Field(
+    cuts: Annotated[tuple[float, float], BeforeValidator(_as_tuple)] = Field(
         (0.8, 0.9),
-        strict=False,  # TOML and JSON have lists only
         description="where training and validation end: quantiles of time (temporal), shares of a user's events "
         "(ratio), of all events (random) or of the users (user-holdout)",
     )

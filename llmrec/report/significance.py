@@ -69,6 +69,8 @@ class Findings:
             for metric in line.per_unit
             if line.figures(metric) and not line.task.pooled
         ]
+        if not keys:
+            return {}
         found = stats.bootstrap_intervals([line.values(metric) for line, metric in keys])
         return {(line.label, metric): (one.low, one.high) for (line, metric), one in zip(keys, found, strict=True)}
 

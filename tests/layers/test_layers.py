@@ -23,8 +23,8 @@ LAYERS = (
     ("one run", "worker"),
     (
         "many runs",
-        "audit child contract contract_rating doctor examination fingerprints inventory progress publish recheck report "
-        "results runner scoring subject suite template track",
+        "audit child contract contract_rating doctor examination fingerprints inventory progress publish recheck "
+        "report results runner scoring subject suite template track",
     ),
     ("the surface", "__init__ __main__ cli methods"),
 )
