@@ -39,11 +39,25 @@ class Ids:
 
     def numbers(self, raw: pl.Series) -> pl.Series:
         """The number of each raw id, int32; null where it has none."""
-        if raw.dtype != self.raw.dtype:
-            return raw.cast(pl.String).replace_strict(
-                self.raw.cast(pl.String), np.arange(len(self), dtype=np.int32), default=None, return_dtype=pl.Int32
-            )
-        return raw.replace_strict(self.raw, np.arange(len(self), dtype=np.int32), default=None, return_dtype=pl.Int32)
+        known, asked = self.raw, raw
+        if asked.dtype != known.dtype:
+            known, asked = known.cast(pl.String), asked.cast(pl.String)
+        elif known.dtype == pl.Int64 and not raw.null_count() and _is_dense(known, asked):
+            table = np.full(_highest(known, asked) + 1, -1, np.int32)  # a look-up is five times as fast as a join
+            table[known.to_numpy()] = np.arange(len(self), dtype=np.int32)
+            numbers = pl.Series(raw.name, table[asked.to_numpy()])
+            return numbers if (numbers >= 0).all() else pl.select(pl.when(numbers >= 0).then(numbers)).to_series()
+        return asked.replace_strict(known, np.arange(len(self), dtype=np.int32), default=None, return_dtype=pl.Int32)
+
+
+def _highest(*columns: pl.Series) -> int:
+    return max((int(column.max()) for column in columns if len(column)), default=0)  # type: ignore[arg-type]
+
+
+def _is_dense(known: pl.Series, asked: pl.Series) -> bool:
+    """Whether ids are numbers from 0 on with so few gaps that a table from 0 to the highest is small."""
+    lowest = min((int(column.min()) for column in (known, asked) if len(column)), default=0)  # type: ignore[arg-type]
+    return lowest >= 0 and _highest(known, asked) <= 10_000_000 + len(asked)
 
 
 def sorted_ids(*columns: pl.Series) -> Ids:
@@ -87,7 +101,8 @@ def filtered(card: Card, events: pl.DataFrame, listed: pl.DataFrame) -> tuple[pl
     user_core, item_core = max(rules.core, rules.user_core), max(rules.core, rules.item_core)
     if user_core > 1 or item_core > 1:
         keep = core(events, user_core, item_core)
-        events = note(f"core of {user_core} a user and {item_core} an item", events.filter(keep))
+        events = events if keep.all() else events.filter(keep)
+        events = note(f"core of {user_core} a user and {item_core} an item", events)
     return events, pl.DataFrame(steps, schema=STEPS, orient="row")
 
 
@@ -117,8 +132,8 @@ def in_order(card: Card, events: pl.DataFrame, users: Ids, items: Ids) -> tuple[
     columns = [users.numbers(events["user"]).alias("user"), items.numbers(events["item"]).alias("item")]
     frame = pl.DataFrame([*columns, *(events[n] for n in ("value", "time", "official") if n in events.columns)])
     keys = ["user", "time"] if card.time == "exact" else ["user"]
-    if not frame.select(_is_sorted(frame, keys)).item():
-        frame = frame.sort(keys, maintain_order=True)
+    if not frame.select(_is_sorted(keys)).item():
+        frame = frame[_order(frame, keys)]
     counts = np.bincount(frame["user"].to_numpy(), minlength=len(users))
     order = np.arange(len(frame), dtype=np.int64) - np.repeat(np.cumsum(counts) - counts, counts)
     frame = frame.with_columns(order=pl.Series(order.astype(np.int32)))
@@ -198,7 +213,17 @@ def _seconds(moment: date | datetime | None) -> int | None:
     return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
 
 
-def _is_sorted(frame: pl.DataFrame, keys: list[str]) -> pl.Expr:
+def _order(frame: pl.DataFrame, keys: list[str]) -> Int64:
+    """The rows by user and time, equal ones as they are. User and time make one number, which is sorted twice as fast."""
+    user = frame["user"].to_numpy()
+    if keys == ["user"]:
+        return np.argsort(user, kind="stable")
+    if not 0 <= frame["time"].min() <= frame["time"].max() < 2**32:  # type: ignore[operator]  # numbers, none is null
+        return np.lexsort((frame["time"].to_numpy(), user))
+    return np.argsort((user.astype(np.int64) << 32) | frame["time"].to_numpy(), kind="stable")
+
+
+def _is_sorted(keys: list[str]) -> pl.Expr:
     """Whether rows are in order already, as most files are: then nothing needs to move."""
     user = pl.col("user")
     ascending = user >= user.shift(1)
