@@ -16,7 +16,7 @@ import polars as pl
 
 from llmrec.data.cards import Card
 from llmrec.errors import UserError
-from llmrec.types import Interactions, Items
+from llmrec.types import Int64, Interactions, Items
 
 Bools = npt.NDArray[np.bool_]
 
@@ -214,7 +214,7 @@ def _seconds(moment: date | datetime | None) -> int | None:
 
 
 def _order(frame: pl.DataFrame, keys: list[str]) -> Int64:
-    """The rows by user and time, equal ones as they are. User and time make one number, which is sorted twice as fast."""
+    """The rows by user and time, equal ones as they are; user and time make one number, to be sorted twice as fast."""
     user = frame["user"].to_numpy()
     if keys == ["user"]:
         return np.argsort(user, kind="stable")
