@@ -13,7 +13,7 @@ from llmrec.seeds import axis_rng, axis_seed
 if TYPE_CHECKING:
     import numpy as np
 
-    from llmrec.types import Floats, Items
+    from llmrec.types import Bools, Floats, Items
 
 
 log = logging.getLogger(__name__)
@@ -64,10 +64,22 @@ class Context:
         """Report progress, ``ctx.log("fit", epoch=3, epochs=50, loss=1.2)``, to live line and learning curve."""
         self.emit({"stage": stage, **values})
 
-    def item_embeddings(self, encoder: str = "all-MiniLM-L6-v2") -> Floats:
-        """Unit-length text embeddings of the items by a pretrained encoder, float32 [n_items, d], cached on disk."""
-        self._count_unknown("items", self.items.texts, encoder)
-        return self._embed(self.items.texts, encoder)
+    def item_embeddings(self, encoder: str = "all-MiniLM-L6-v2", only: Bools | None = None) -> Floats:
+        """Unit-length text embeddings of the items by a pretrained encoder, float32 [n_items, d], cached on disk.
+
+        Args:
+            only: bool [n_items]: the items whose texts are read; the others' rows are zero.
+        """
+        import numpy as np
+
+        texts = self.items.texts
+        chosen = np.arange(len(texts)) if only is None else np.flatnonzero(only)
+        read = [texts[item] for item in chosen]
+        self._count_unknown("items", read, encoder)
+        vectors = self._embed(read, encoder)
+        out = np.zeros((len(texts), vectors.shape[1]), vectors.dtype)
+        out[chosen] = vectors
+        return out
 
     def request_embeddings(self, texts: Sequence[str], encoder: str = "all-MiniLM-L6-v2") -> Floats:
         """Unit-length embeddings of requests in words, float32 [len(texts), d], cached on disk."""
