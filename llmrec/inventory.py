@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -26,20 +27,28 @@ HERE = {
 }  # fmt: skip
 """Where a dataset would come from (`llmrec.data.fetch.place`), in words."""
 
+_USUAL = ("ratio", "random", "user-holdout")
+"""Protocols that any dataset admits; the table names them once."""
+
 
 def datasets(every: bool = False) -> Rows:
     """Every dataset card with its size, terms and protocols, and whether it can be had; a mistake in one is shown.
 
     Members of a family (``amazon2018:Gift_Cards``) that are not here are one row, unless ``every`` is asked for.
     """
-    head = ("dataset", "users", "items", "interactions", "scenario", "time", "here", "licence", "protocols")
-    rows: Rows = [head]
+    head = ("dataset", "users", "items", "interactions", "scenario", "time", "here", "licence")
+    rows: Rows = [(*head, f"protocols besides {', '.join(_USUAL)}")]
     for facts in dataset_facts(every):
-        sizes = (f"{n:,}" if n is not None else "" for n in (facts.get(name) for name in head[1:4]))
-        words = (facts.get(name, "") for name in head[4:6])
-        here = HERE.get(facts.get("here", ""), "")
-        terms = facts.get("problem") or shorten(facts["licence"], 45, placeholder=" ...")
-        rows.append((facts["name"], *sizes, *words, here, terms, ", ".join(facts.get("protocols", ()))))
+        if problem := facts.get("problem"):
+            rows.append((facts["name"], *[""] * 6, problem, ""))
+            continue
+        sizes = (f"{facts[name]:,}" if facts[name] is not None else "" for name in head[1:4])
+        licence = shorten(re.split(r"[:;(]", facts["licence"])[0], 32, placeholder=" ...")
+        protocols = ", ".join(p for p in facts["protocols"] if p not in _USUAL)
+        if not set(_USUAL) <= set(facts["protocols"]):
+            protocols = "only " + ", ".join(facts["protocols"])
+        here = HERE[facts["here"]].split()[0]
+        rows.append((facts["name"], *sizes, facts["scenario"], facts["time"], here, licence, protocols))
     return rows
 
 

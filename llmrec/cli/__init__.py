@@ -19,7 +19,7 @@ COMMANDS = {
 }
 """Module of llmrec.cli -> its commands, in the order of `llmrec --help`."""
 
-DATASETS = {"datasets": ("show",)}
+DATASETS = {"datasets": ("show",), "auditing": ("audit", "fingerprints")}
 """Module of llmrec.cli -> its commands below `llmrec datasets`."""
 
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)

@@ -140,6 +140,10 @@ def score(
     typer.echo(f"next: llmrec report {suite}")
 
 
+_NEVER_BROKEN = 24
+"""Columns of at most so many characters stay whole in a narrow terminal: names, numbers."""
+
+
 def print_table(rows: Sequence[Sequence[str]], indent: int = 0) -> None:
     """Print rows under their first one: a rich table in a terminal, columns padded with spaces elsewhere."""
     if sys.stdout.isatty():
@@ -150,6 +154,8 @@ def print_table(rows: Sequence[Sequence[str]], indent: int = 0) -> None:
         from rich.text import Text
 
         table = Table(*rows[0], box=box.SIMPLE_HEAD)
+        for cells, column in zip(zip(*rows[1:], strict=True), table.columns, strict=False):
+            column.no_wrap = max(map(len, cells)) <= _NEVER_BROKEN
         for row in rows[1:]:
             table.add_row(*map(Text, row))
         Console().print(Padding(table, (0, 0, 0, indent)))

@@ -9,10 +9,8 @@ import os
 from pathlib import Path
 
 from llmrec.content import cache_folder
+from llmrec.data.cards import UNPUBLISHED
 from llmrec.errors import ChecksumError
-
-UNPUBLISHED = "unpublished"
-"""In place of a sum in a card: the publisher gives none. What came first is noted and compared ever after."""
 
 _WORDS = {"sha256": "SHA-256", "md5": "MD5"}
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Literal
 
 from llmrec.content import cache_folder
-from llmrec.data.cards import Card, Source
-from llmrec.data.checksums import UNPUBLISHED, check, first_seen, trust
+from llmrec.data.cards import UNPUBLISHED, Card, Source
+from llmrec.data.checksums import check, first_seen, trust
 from llmrec.data.download import download
 from llmrec.data.pieces import MIRROR, Piece, copies, installed, mirror_name, pieces
 from llmrec.data.store import downloads, key, lock, store, stored, writing
@@ -153,6 +153,7 @@ def _from_web(card: Card, source: Source, piece: Piece, say: Say) -> dict[str, P
     """Download, check, unpack. A whole that was put together from parts and is wrong is fetched once more in one go."""
     file = downloads() / f"{key(piece)}.download"
     try:
+        say(f"{card.name}: downloading {piece.address}")
         continued = download(piece.address, file, checked=piece.checksum != UNPUBLISHED)
         try:
             return _checked(card, piece, file, say)

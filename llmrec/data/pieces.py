@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
-from llmrec.data.cards import Card, DataFile, Source
+from llmrec.data.cards import UNPUBLISHED, Card, DataFile, Source
 from llmrec.errors import UserError
 
 MIRROR = "LLMREC_MIRROR"
@@ -40,7 +40,7 @@ def pieces(source: Source) -> list[Piece]:
     """What must be there for all files of a source. Raises UserError for a single file that is to be several."""
     files = source.files()
     if source.kind in ("pypi", "archive", "file"):
-        published = source.sha256 if source.sha256 and (source.sha256 != "unpublished" or not source.md5) else None
+        published = source.sha256 if source.sha256 and (source.sha256 != UNPUBLISHED or not source.md5) else None
         published = published or f"md5:{source.md5}"
         name = unquote(urlsplit(source.address).path.rsplit("/", 1)[-1])
         if source.kind == "file" and len(files) > 1:

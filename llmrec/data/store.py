@@ -11,7 +11,8 @@ from pathlib import Path
 
 from llmrec.content import cache_folder
 from llmrec.data.archives import extract
-from llmrec.data.checksums import UNPUBLISHED, check, digest
+from llmrec.data.cards import UNPUBLISHED
+from llmrec.data.checksums import check, digest
 from llmrec.data.pieces import Piece
 from llmrec.errors import UserError
 

@@ -193,7 +193,7 @@ def test_a_download_keeps_the_named_files_and_is_not_asked_twice(tmp_path, serve
     assert fetch.place(small(WEB)) == "cache"
     kept = [p.name for p in (tmp_path / "cache" / "downloads").rglob("*") if p.is_file()]
     assert sorted(kept) == [".llmrec.json", "events.tsv", "items.jsonl"]
-    assert len(said) == 1 and "licence: not stated" in said[0] and "commercial use not stated" in said[0]
+    assert len(said) == 2 and "licence: not stated; commercial use not stated" in said[0] and WEB["address"] in said[1]
 
 
 def test_the_same_archive_is_shared_by_cards_and_gets_further_files(tmp_path, served):
