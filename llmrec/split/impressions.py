@@ -1,8 +1,10 @@
 """``impressions``: what was shown to users and what they clicked, as logged, in the parts that the log has.
 
 Methods fit on the clicks that the fit part knows of: for each user the history of their newest impression, then what
-they clicked in these impressions, oldest first, if it is not in that history. Histories of the validation and test
-parts are known only to whom is asked. Items that were never clicked keep their text.
+they clicked in these impressions, oldest first, if it is not in that history. Users of the dataset's interactions who
+have no impression there add those: what a log with impressions calls interactions is older than its validation part.
+Histories of the validation and test parts are known only to whom is asked. Items that were never clicked keep their
+text.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ def make(dataset: Dataset, protocol: Protocol) -> tuple[Split, Items]:
         parts[part] = parts[part][sample(protocol, "impressions", parts[part]["content"].to_numpy())]
     length = None if protocol.max_history == "all" else protocol.max_history
     impressions = {part: _impressions(rows, numbers, length) for part, rows in parts.items()}
-    train = _clicks(impressions["fit"], n_users, n_items, length)
+    train = _clicks(impressions["fit"], dataset.interactions, numbers, length)
     nothing = Interactions(train.frame.clear(), n_users, n_items)
     asked: dict[Part, Int32] = {
         "valid": np.unique(impressions["valid"].users.ids), "test": np.unique(impressions["test"].users.ids),
@@ -95,14 +97,19 @@ def _impressions(rows: pl.DataFrame, numbers: Numbers, length: int | None) -> Im
     return Impressions(users, Histories(indptr, numbers.own[shown], n_items), _flat(rows["clicked"])[1].astype(bool))
 
 
-def _clicks(fit: Impressions, n_users: int, n_items: int, length: int | None) -> Interactions:
-    """What the fit part knows of each user, oldest first; with ``length`` the newest of it."""
+def _clicks(fit: Impressions, known: Interactions, numbers: Numbers, length: int | None) -> Interactions:
+    """What the fit part knows of each user, and the interactions of those whom it does not have, oldest first; with
+    ``length`` the newest of it."""
     rows = np.arange(len(fit))
     newest = np.flatnonzero(np.append(fit.users.ids[1:] != fit.users.ids[:-1], True)) if len(fit) else rows
     histories = fit.users.histories.take(newest)
-    user = np.concatenate([fit.users.ids[newest][histories.rows], fit.users.ids[fit.shown.rows[fit.clicked]]])
-    item = np.concatenate([histories.items, fit.shown.items[fit.clicked]])
-    is_click = np.arange(len(user)) >= len(histories.items)
+    others = ~np.isin(known.user, fit.users.ids)
+    click = fit.clicked
+    user = np.concatenate(
+        [known.user[others], fit.users.ids[newest][histories.rows], fit.users.ids[fit.shown.rows[click]]]
+    )
+    item = np.concatenate([numbers.own[known.item[others]], histories.items, fit.shown.items[click]])
+    is_click = np.arange(len(user)) >= len(user) - click.sum()
     frame = (
         pl.DataFrame({"user": user, "item": item, "click": is_click}, schema_overrides={"user": pl.Int32})
         .filter(~pl.col("click") | pl.struct("user", "item").is_first_distinct())
@@ -112,4 +119,4 @@ def _clicks(fit: Impressions, n_users: int, n_items: int, length: int | None) ->
         .with_columns(order=pl.int_range(pl.len(), dtype=pl.Int32).over("user"))
     )
     value, time = pl.lit(1.0, pl.Float32).alias("value"), pl.lit(None, pl.Int64).alias("time")
-    return Interactions(frame.select("user", "item", value, time, "order"), n_users, n_items)
+    return Interactions(frame.select("user", "item", value, time, "order"), known.n_users, len(numbers.own))

@@ -16,7 +16,7 @@ from llmrec.split.admits import check, check_card
 from llmrec.split.assemble import Numbers, digest, sample
 from llmrec.split.events import GIVEN_TEST, GIVEN_VALID, LEFT_OUT, TEST, TRAIN, VALID, Events, Sides, in_order
 from llmrec.split.ties import ORDER_DECIDES, touched_users
-from llmrec.types import Bools, Int32, Interactions, Items, Part, Split
+from llmrec.types import Bools, Int32, Int64, Interactions, Items, Part, Split
 
 SIDES: dict[ProtocolName, Callable[[Events, Protocol], Sides]] = {
     "leave-one-out": leave_one_out.sides,
@@ -102,13 +102,10 @@ def _split(dataset: Dataset, protocol: Protocol, events: Events, sides: Sides) -
 def _asked(protocol: Protocol, events: Events, sides: Sides, part: Part, candidates: Bools) -> Int32:
     """The users with a target, ascending, or the protocol's sample of them. ``candidates = "train"`` asks no users of
     whom nothing is known, as it recommends no items without training events."""
-    eligible = np.zeros(events.n_users, bool)
     targets = np.flatnonzero(sides == TARGETS[part])
-    eligible[events.user[targets[candidates[events.item[targets]]]]] = True
+    eligible = _users(events, targets[candidates[events.item[targets]]])
     if protocol.candidates == "train":
-        known = np.zeros(events.n_users, bool)
-        known[events.user[(sides == TRAIN) | (sides == GIVEN[part])]] = True
-        eligible &= known
+        eligible &= _users(events, (sides == TRAIN) | (sides == GIVEN[part]))
     users = np.flatnonzero(eligible).astype(np.int32)
     return users[sample(protocol, "users", users)]
 
@@ -119,6 +116,7 @@ def _counts(dataset: Dataset, protocol: Protocol, events: Events, sides: Sides, 
     left_out = len(dataset.interactions) - len(events) + of[LEFT_OUT]
     counts = {
         "train_events": of[TRAIN], "valid_events": of[VALID], "test_events": of[TEST], "left_out_events": left_out,
+        "test_users_with_history": int(_users(events, _known(protocol, sides))[asked].sum()),
     }  # fmt: skip
     if protocol.name == "user-holdout":
         counts["given_events"] = of[GIVEN_VALID] + of[GIVEN_TEST]
@@ -130,3 +128,16 @@ def _counts(dataset: Dataset, protocol: Protocol, events: Events, sides: Sides, 
             touched = touched_users(user[rows], time[rows], events.eligible[rows], sides[rows] == TEST)
             counts["tied_test_users"] = int(np.isin(asked, touched).sum())
     return counts
+
+
+def _known(protocol: Protocol, sides: Sides) -> Bools:
+    """Which events are known when a test is asked [events]."""
+    held_out = protocol.name == "user-holdout"
+    return sides == GIVEN_TEST if held_out else (sides == TRAIN) | (sides == VALID)
+
+
+def _users(events: Events, rows: Bools | Int64) -> Bools:
+    """Which users have any of these events [n_users]."""
+    out = np.zeros(events.n_users, bool)
+    out[events.user[rows]] = True
+    return out
