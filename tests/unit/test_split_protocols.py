@@ -276,6 +276,12 @@ def test_impressions_with_the_newest_of_the_history():
     assert [int(split.canonical[i]) for i in split.impressions["test"].users.histories[1]] == [12, 13]
 
 
+def test_histories_of_users_without_impressions_to_fit_on_train_too():
+    data = dataset([[1, 2, 9], [], [], [4, 4, 6]], impressions=log(LOG))
+    split, _ = make_split(data, Protocol(name="impressions"), "impressions")
+    assert canonical(split, split.train) == [[1, 2, 3, 7], [3], [], [4, 4, 6]]  # of user 0 the impressions know it
+
+
 def test_impressions_that_are_not_there():
     with pytest.raises(UserError, match="by-hand has no impressions"):
         make_split(dataset([[1]]), Protocol(name="impressions"), "impressions")
