@@ -144,10 +144,15 @@ def _inside(path: str) -> str:
     return path
 
 
+def reader_names() -> list[str]:
+    """The formats that can be read: the modules of `llmrec.data.readers` that are no part of others."""
+    shared = ("__init__", "events", "given", "loose", "scan")
+    return sorted(p.stem for p in (PACKAGE / "data" / "readers").glob("*.py") if p.stem not in shared)
+
+
 def _reader(name: str) -> str:
-    readers = {path.stem for path in (PACKAGE / "data" / "readers").glob("*.py") if path.stem != "__init__"}
-    if name not in readers:
-        raise ValueError(f"no reader {name!r}.{nearest(name, readers)}")
+    if name not in reader_names():
+        raise ValueError(f"no reader {name!r}.{nearest(name, reader_names())}")
     return name
 
 
@@ -418,7 +423,8 @@ def _checked(raw: dict[str, Any], name: str, path: Path) -> Card:
     try:
         return Card.model_validate({**raw, "name": name, "folder": path.resolve().parent})
     except ValidationError as error:
-        first = error.errors()[0]
+        wrong = error.errors()
+        first = next((e for e in wrong if e["type"] == "extra_forbidden"), wrong[0])  # a slip also lacks the right key
         key = ".".join(str(part) for part in first["loc"]) or "(whole card)"
         close = ""
         if first["type"] == "extra_forbidden":

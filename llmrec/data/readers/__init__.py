@@ -18,13 +18,12 @@ A reader is a module here with a function for each role that its files can have 
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
 
 import polars as pl
 
-from llmrec.data.cards import Role
+from llmrec.data.cards import Role, reader_names
 from llmrec.data.readers.given import Given
-from llmrec.errors import UserError, nearest
+from llmrec.errors import UserError
 
 __all__ = ["Given", "read", "reader_names"]
 
@@ -35,9 +34,7 @@ def read(role: Role, given: Given) -> pl.DataFrame:
     Raises:
         UserError: with file, line or row, column, and what was expected.
     """
-    name = given.file.reader
-    if name not in reader_names():
-        raise UserError(f"{given.file.where}: no reader {name!r}.{nearest(name, reader_names())}")
+    name = given.file.reader  # the card has made sure that there is one
     function = getattr(importlib.import_module(f"{__name__}.{name}"), role, None)
     if function is None:
         raise UserError(f"{given.path}: the reader {name!r} reads no {role}.")
@@ -45,8 +42,3 @@ def read(role: Role, given: Given) -> pl.DataFrame:
     if frame.is_empty():
         raise UserError(f"{given.path}: no {role} in this file; it is empty, or has nothing but its head.")
     return frame
-
-
-def reader_names() -> list[str]:
-    """The formats that can be read."""
-    return sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in ("__init__", "given"))
