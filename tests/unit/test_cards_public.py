@@ -17,6 +17,8 @@ from llmrec import cardfiles
 from llmrec.content import content_root
 from llmrec.data import load
 from llmrec.data.cards import UNPUBLISHED, card, dataset_names
+from llmrec.records import Protocol
+from llmrec.split import make_split
 
 FAMILIES = ("amazon2014", "amazon2018", "amazon2023", "goodreads")
 SINGLE = (
@@ -242,6 +244,8 @@ def test_mind(mirror, name, archive):
     assert last["clicked"] == [False, False, True]
     assert last["time"] == 1573776000
     assert dataset.users[last["user"]] == "U3"
+    split, _ = make_split(dataset, Protocol(name="impressions"), "impressions")
+    assert {part: len(split.impressions[part]) for part in split.impressions} == {"fit": 1, "valid": 2, "test": 1}
 
 
 GAMES = (

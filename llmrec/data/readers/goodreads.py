@@ -6,6 +6,7 @@ An interaction is a book on a user's shelf: it may be read or not, and rated or 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -40,12 +41,7 @@ def interactions(given: Given) -> pl.DataFrame:
     if keep not in ("all", "read", "rated"):
         raise given.fault(f"option keep = {keep!r} of its card: expected 'all', 'read' or 'rated'")
     schema = {"user": pl.String, "item": pl.String, "value": pl.Float32, "added": pl.String, "line": pl.Int64}
-    frame = gathered(_shelvings(given, keep), schema)
-    frame = frame.with_columns(time=pl.col("added").str.to_datetime(_DATE, strict=False).dt.epoch("s"))
-    if len(wrong := frame.filter(pl.col("time").is_null())):
-        added, line = wrong["added"][0], wrong["line"][0]
-        raise given.fault(f"'date_added' is {added!r}, expected a moment like 'Thu Aug 17 15:15:28 -0700 2017'", line)
-    return frame.select("user", "item", "value", "time")
+    return gathered(_shelvings(given, keep), schema, partial(_timed, given))
 
 
 def items(given: Given) -> pl.DataFrame:
@@ -56,6 +52,14 @@ def items(given: Given) -> pl.DataFrame:
         UserError: a line is no record or has no id; names file and line.
     """
     return gathered(_books(given), _ITEMS)
+
+
+def _timed(given: Given, frame: pl.DataFrame) -> pl.DataFrame:
+    frame = frame.with_columns(time=pl.col("added").str.to_datetime(_DATE, strict=False).dt.epoch("s"))
+    if len(wrong := frame.filter(pl.col("time").is_null())):
+        added, line = wrong["added"][0], wrong["line"][0]
+        raise given.fault(f"'date_added' is {added!r}, expected a moment like 'Thu Aug 17 15:15:28 -0700 2017'", line)
+    return frame.select("user", "item", "value", "time")
 
 
 def _shelvings(given: Given, keep: str) -> Iterator[tuple[Any, ...]]:

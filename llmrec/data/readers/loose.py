@@ -23,9 +23,11 @@ from llmrec.data.readers.events import LATEST
 from llmrec.data.readers.given import Given
 from llmrec.errors import UserError, nearest
 
-_CHUNK = 200_000  # rows that lie as Python objects at one time
+_PART = 200_000  # rows that lie as Python objects at one time
 _SCRIPT = re.compile(r"(?is)<(script|style)\b.*?</\1\s*>")
 _TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
+
+Finish = Callable[[pl.DataFrame], pl.DataFrame]
 
 
 def records(given: Given, worth: Callable[[str], bool] | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -77,12 +79,14 @@ def moment_of(record: dict[str, Any], key: str, given: Given, number: int) -> in
     return int(value)
 
 
-def gathered(rows: Iterable[tuple[Any, ...]], schema: dict[str, Any]) -> pl.DataFrame:
-    """Rows as a frame, in order; only a part of them lies as Python objects at one time."""
-    rows, chunks = iter(rows), [pl.DataFrame(schema=schema)]
-    while chunk := list(itertools.islice(rows, _CHUNK)):
-        chunks.append(pl.DataFrame(chunk, schema=schema, orient="row"))
-    return pl.concat(chunks, rechunk=True)
+def gathered(
+    rows: Iterable[tuple[Any, ...]], schema: dict[str, Any], finish: Finish = lambda part: part
+) -> pl.DataFrame:
+    """Rows as a frame, in order, part by part: only one part lies as Python objects, and as ``finish`` was given it."""
+    rows, parts = iter(rows), [finish(pl.DataFrame(schema=schema))]
+    while part := list(itertools.islice(rows, _PART)):
+        parts.append(finish(pl.DataFrame(part, schema=schema, orient="row")))
+    return pl.concat(parts, rechunk=True)
 
 
 def clean(text: Any) -> str:

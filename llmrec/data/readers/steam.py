@@ -8,6 +8,7 @@ steam_games.json.gz              a game: id, title or app_name, genres, tags, sp
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -32,7 +33,8 @@ def interactions(given: Given) -> pl.DataFrame:
     """
     what = given.file.options.get("what", "reviews")
     if what == "reviews":
-        return _with_days(given)
+        schema = {"user": pl.String, "item": pl.String, "value": pl.Float32, "day": pl.String, "line": pl.Int64}
+        return gathered(_reviews(given), schema, partial(_timed, given))
     if what == "libraries":
         schema = {"user": pl.String, "item": pl.String, "value": pl.Float32, "time": pl.Int64}
         return gathered(_owned(given), schema)
@@ -52,9 +54,8 @@ def items(given: Given) -> pl.DataFrame:
     return gathered(rows, _ITEMS)
 
 
-def _with_days(given: Given) -> pl.DataFrame:
-    schema = {"user": pl.String, "item": pl.String, "value": pl.Float32, "day": pl.String, "line": pl.Int64}
-    frame = gathered(_reviews(given), schema).with_columns(time=pl.col("day").str.to_date("%Y-%m-%d", strict=False))
+def _timed(given: Given, frame: pl.DataFrame) -> pl.DataFrame:
+    frame = frame.with_columns(time=pl.col("day").str.to_date("%Y-%m-%d", strict=False))
     if len(wrong := frame.filter(pl.col("time").is_null())):
         raise given.fault(f"'date' is {wrong['day'][0]!r}, expected a day like 2017-12-17", wrong["line"][0])
     return frame.select("user", "item", "value", pl.col("time").cast(pl.Datetime("ms")).dt.epoch("s"))
