@@ -132,8 +132,8 @@ def _counts(dataset: Dataset, protocol: Protocol, events: Events, sides: Sides, 
 
 def _known(protocol: Protocol, sides: Sides) -> Bools:
     """Which events are known when a test is asked [events]."""
-    held_out = protocol.name == "user-holdout"
-    return sides == GIVEN_TEST if held_out else (sides == TRAIN) | (sides == VALID)
+    known: Bools = sides == GIVEN_TEST if protocol.name == "user-holdout" else (sides == TRAIN) | (sides == VALID)
+    return known
 
 
 def _users(events: Events, rows: Bools | Int64) -> Bools:

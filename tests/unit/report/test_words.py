@@ -1,0 +1,30 @@
+"""A protocol in one line, as a table's head says it."""
+
+import pytest
+
+from llmrec.records import Protocol
+from llmrec.report.words import protocol_words
+
+
+@pytest.mark.parametrize(
+    ("options", "task", "said", "unsaid"),
+    [
+        ({}, "topn", ["leave-one-out in time", "history masked", "full ranking over all items", "all users"], ["%"]),
+        ({"name": "temporal", "cuts": (0.7, 0.85)}, "topn", ["70 % and 85 %"], []),
+        ({"name": "ratio"}, "topn", ["each user's events split 80 / 10 / 10 %", "seeded order where no time"], []),
+        ({"name": "random"}, "rating", ["all events split 80 / 10 / 10 % at random"], ["ranking", "masked"]),
+        ({"name": "user-holdout", "users": 50}, "topn", ["users split 80 / 10 / 10 %", "sample of 50 users"], []),
+        ({"name": "official", "fold": 3, "fit_data": "train+valid"}, "rating", ["fold 3", "train and validation"], []),
+        ({"name": "impressions", "max_history": 50}, "impressions", ["as logged", "newest 50", "all impressions"],
+         ["ranking", "equal times"]),
+        ({"name": "requests", "withhold": False}, "request", ["left in the item texts", "all requests"], ["ranking"]),
+        ({"repeats": "drop"}, "topn", ["repeated events dropped"], []),
+    ],
+)  # fmt: skip
+def test_protocol_words(options, task, said, unsaid):
+    words = protocol_words(Protocol(**options), task)
+    assert "\n" not in words
+    for part in said:
+        assert part in words
+    for part in unsaid:
+        assert part not in words
