@@ -68,7 +68,7 @@ def measure(answers: Ratings, split: Split, items: Items, embeddings: Floats | N
     """All figures of one run's answers (see `llmrec.evaluate.ratings`). A figure that cannot be had (no ``liked`` on
     the card, or no rating that is) is left out, never NaN.
 
-    Counts: users (with a rating asked for), users_without_target (all others of the dataset), targets (ratings asked
+    Counts: users (with a rating asked for), users_without_rating (all others of the dataset), targets (ratings asked
     for), liked (those that are), clipped (predictions outside the scale).
     """
     users, owner = np.unique(answers.users, return_inverse=True)
@@ -76,7 +76,7 @@ def measure(answers: Ratings, split: Split, items: Items, embeddings: Floats | N
     held_out = split.valid if answers.part == "valid" else split.test
     counts = {
         "users": len(users),
-        "users_without_target": split.n_users - held_out.frame["user"].n_unique(),
+        "users_without_rating": split.n_users - held_out.frame["user"].n_unique(),
         "targets": len(answers.given),
         "clipped": int((_clipped(answers, split) != answers.predicted.astype(np.float64)).sum()),
     }

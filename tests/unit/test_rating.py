@@ -90,7 +90,7 @@ def test_figures_by_hand():
     assert measures.metrics["auc"] == pytest.approx(((higher > 0) + (higher == 0) / 2).mean(), abs=1e-12)
     assert measures.counts == {
         "users": len({u for u, _, _ in TEST}),
-        "users_without_target": USERS - len({u for u, _, _ in TEST}),
+        "users_without_rating": USERS - len({u for u, _, _ in TEST}),
         "targets": len(TEST),
         "clipped": 0,
         "liked": int((given >= 4).sum()),
