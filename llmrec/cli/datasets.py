@@ -183,7 +183,8 @@ def _source(source: dict[str, Any]) -> str:
     from llmrec.inventory import HERE
 
     here = "" if source["here"] == "nowhere" else f"; here: {HERE[source['here']]}"
-    return f"{source['address']} ({', '.join(source['files'])}{here})"
+    unchecked = f"; no checksum is published for {', '.join(source['unpublished'])}" if source["unpublished"] else ""
+    return f"{source['address']} ({', '.join(source['files'])}{here}{unchecked})"
 
 
 def _number(value: float | None) -> str:

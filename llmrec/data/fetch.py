@@ -127,7 +127,7 @@ def _taken(card: Card, piece: Piece, copy: Path, say: Say) -> dict[str, Path]:
     with writing():
         if piece.packed:
             name = key(piece, copy)
-            with lock(name):
+            with lock(name, say):
                 files = stored(name, piece) or store(name, piece, copy, called=str(copy))
         if new:
             say(trust(_name(card, piece), new))
@@ -139,7 +139,7 @@ def _fetched(card: Card, source: Source, say: Say) -> dict[str, Path]:
     files: dict[str, Path] = {}
     for piece in pieces(source):
         name = key(piece)
-        with writing(), lock(name):
+        with writing(), lock(name, say):
             if (found := stored(name, piece)) is None:
                 if shown := terms(card):
                     say(shown)

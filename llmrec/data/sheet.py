@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from llmrec.data.cards import Card
+from llmrec.data.cards import UNPUBLISHED, Card
 from llmrec.data.fetch import obtainable, place, place_of
+from llmrec.data.pieces import pieces
 from llmrec.data.ties import tie_share
 from llmrec.types import Items
 
@@ -36,8 +37,13 @@ def sheet(card: Card, dataset: Dataset | None) -> dict[str, Any]:
         "here": place(card),
         "why_not": obtainable(card),
         "sources": [
-            {"address": s.address, "here": place_of(card, s), "files": [f.where for f in s.files()]}
-            for s in card.sources
+            {
+                "address": source.address,
+                "here": place_of(card, source),
+                "files": [f.where for f in source.files()],
+                "unpublished": [piece.path for piece in pieces(source) if piece.checksum == UNPUBLISHED],
+            }
+            for source in card.sources
         ],
         "statistics": statistics(card, dataset),
         "steps": None if dataset is None or dataset.steps is None else dataset.steps.to_dicts(),

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from llmrec.content import cache_folder
@@ -77,14 +77,22 @@ def store(name: str, piece: Piece, file: Path, *, called: str) -> dict[str, Path
 
 
 @contextlib.contextmanager
-def lock(name: str) -> Iterator[None]:
-    """One process at a time for a piece; the others wait and then find it. A killed process leaves no lock."""
-    from filelock import FileLock
+def lock(name: str, say: Callable[[str], None]) -> Iterator[None]:
+    """One process at a time for a piece; the others say so, wait, and then find it. A killed process leaves no lock."""
+    from filelock import FileLock, Timeout
 
     folder = cache_folder() / "locks"
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / f"{name}.lock"):
+    held = FileLock(folder / f"{name}.lock")
+    try:
+        held.acquire(timeout=0)
+    except Timeout:
+        say("waiting for another process that fetches the same ...")
+        held.acquire()
+    try:
         yield
+    finally:
+        held.release()
 
 
 @contextlib.contextmanager

@@ -153,7 +153,8 @@ def test_what_is_not_here_is_shown_without_measurement(shown, tmp_path):
     assert re.search(r"users +5 +not measured", output)
     found = shown.json("datasets", "show", "elsewhere")
     assert found["fingerprint"] is found["examples"] is None and found["here"] == "nowhere"
-    assert "`llmrec fetch family:a` gets them" in shown("datasets", "show", "family:a")
+    output = shown("datasets", "show", "family:a")
+    assert "`llmrec fetch family:a` gets them" in output and "no checksum is published for a.csv" in output
     assert not (tmp_path / "cache").exists(), "nothing was downloaded, nothing was written"
 
 

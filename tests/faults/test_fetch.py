@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from llmrec.cli import main
+from llmrec.data import download
 
 EVENTS = "".join(f"{user}\t{item}\t{item}\n" for user in range(100) for item in range(9)).encode()
 ITEMS = "".join(f"{item}\titem {item}\n" for item in range(9)).encode()
@@ -47,6 +48,7 @@ class Fetcher:
         monkeypatch.setenv("LLMREC_DATASETS", str(self.cards))
         monkeypatch.setenv("LLMREC_CACHE", str(self.cache))
         monkeypatch.setenv("PYTHONSAFEPATH", "1")
+        monkeypatch.setattr(download, "WAITS", (0.0,) * 5)
         monkeypatch.delenv("LLMREC_MIRROR", raising=False)
         web.files["small.zip"] = ARCHIVE
         self.card()
@@ -138,7 +140,7 @@ def test_a_connection_that_breaks_in_between(fetch):
     assert [bool(asked) for _, asked in fetch.web.asked] == [False, True, True]
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_process_that_is_stopped_is_continued_by_the_next(fetch, how):
     fetch.web.pause = 0.01
     running = fetch.start()
@@ -177,9 +179,12 @@ def test_a_part_of_another_file_is_noticed_by_the_checksum(fetch):
 def test_two_processes_at_once_download_once(fetch):
     fetch.web.pause = 0.01
     running = [fetch.start(), fetch.start()]
+    outputs = []
     for process in running:
         out, err = process.communicate(timeout=60)
         assert process.returncode == 0 and "2 files" in out, err
+        outputs.append(out)
+    assert sum("downloading" in out for out in outputs) == sum("waiting" in out for out in outputs) == 1
     assert len(fetch.web.asked) == 1
     fetch.check_whole()
 
