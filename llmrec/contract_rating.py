@@ -96,7 +96,7 @@ def shape_and_range(subject: Subject) -> None:
         raise Broken(f"predict() gave shape {nothing.shape} for no pairs, expected (0,)")
 
 
-def in_the_units_of_the_ratings(subject: Subject) -> None:
+def units_of_the_ratings(subject: Subject) -> None:
     """Predictions are ratings, not scores: their middle half lies on the scale."""
     scale = subject.board().scale
     assert scale is not None
@@ -165,7 +165,7 @@ def batch_size(subject: Subject) -> None:
 CHECKS: tuple[Check, ...] = (
     documented,
     shape_and_range,
-    in_the_units_of_the_ratings,
+    units_of_the_ratings,
     better_than_the_mean,
     same_seed_same_answer,
     no_global_random_state,
