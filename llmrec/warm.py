@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from llmrec.errors import UserError
 
-IMPORTED_FIRST = ("numpy", "scipy", "sklearn", "torch", "transformers", "implicit", "recbole")
+IMPORTED_FIRST = ("numpy", "scipy", "sklearn", "torch", "transformers", "implicit", "recbole", "surprise")
 """Packages whose modules are imported before the clock starts where the method's source names them."""
 
 
