@@ -66,7 +66,8 @@ class Given:
 
     def fault(self, what: str, line: int | None = None) -> UserError:
         """The error that says what is wrong with the file, and where."""
-        place = f"line {line}: " if line is not None else ""
+        unit = "row" if self.suffix == ".parquet" else "line"
+        place = f"{unit} {line}: " if line is not None else ""
         return UserError(f"{self.path}: {place}{what}.")
 
     def column(self, ours: str, known: Collection[str]) -> str:

@@ -31,7 +31,13 @@ def column_names(given: Given) -> list[str]:
     """The names of the file's columns; of JSON lines, the keys of the first."""
     if kind_of(given) == "jsonl":
         return _keys(given)
-    return scan(given).collect_schema().names()
+    lazy = scan(given)
+    try:
+        return lazy.collect_schema().names()
+    except pl.exceptions.NoDataError:  # a compressed file of nothing, or of blank lines
+        raise given.fault("is empty") from None
+    except pl.exceptions.PolarsError as error:
+        raise unreadable(given, error) from None
 
 
 def scan(given: Given, types: Mapping[str, type[pl.DataType]] | None = None) -> pl.LazyFrame:
