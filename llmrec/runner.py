@@ -29,7 +29,7 @@ from llmrec.prepare import is_prepared
 from llmrec.progress import Silent, Watcher
 from llmrec.provenance import device, gpus, machine_class, missing_package, provenance
 from llmrec.publish import check_writable, disk_errors, disk_message, publish, publish_failure, staging_folder
-from llmrec.records import Cost, Record, RunSpec, Status, read_record
+from llmrec.records import Cost, Record, RunSpec, Status, TaskName, read_record
 from llmrec.results import find_record, run_folder
 from llmrec.staleness import State, checkpoint_folder, code_fingerprint, state
 from llmrec.suite import Limits, Planned, check_params
@@ -150,7 +150,7 @@ class _Queue:
         self.waiting = waiting
         self.active: list[_Active] = []
         self.free_gpus = _visible_gpus()
-        self.prepared: dict[str, Ending] = {}  # dataset -> ok, or why its runs cannot be done
+        self.prepared: dict[tuple[str, TaskName], Ending] = {}  # dataset and task -> ok, or why its runs cannot be done
 
     def work(self) -> None:
         """Work until nothing waits; on any way out no process, lock or staging folder of ours is left."""
@@ -218,18 +218,19 @@ class _Queue:
         if reason := missing_package(planned.file):
             return Ending(Status.SKIPPED, reason)
         dataset = planned.spec.dataset
-        if dataset not in self.prepared:
-            self.prepared[dataset] = self._prepare(dataset, signals)
-        ending = self.prepared[dataset]
+        task = planned.spec.task
+        if (dataset, task) not in self.prepared:
+            self.prepared[dataset, task] = self._prepare(dataset, task, signals)
+        ending = self.prepared[dataset, task]
         return None if ending.status == Status.OK else ending
 
-    def _prepare(self, dataset: str, signals: _Signals) -> Ending:
+    def _prepare(self, dataset: str, task: TaskName, signals: _Signals) -> Ending:
         """Fetch, parse and embed a dataset once for all runs, in a process of its own."""
-        if is_prepared(dataset):
+        if is_prepared(dataset, task):
             return Ending(Status.OK)
         self._say(f"preparing {dataset}")
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "llmrec.prepare", dataset],
+            [sys.executable, "-P", "-m", "llmrec.prepare", dataset, task],
             env=environment(self.options.threads),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
