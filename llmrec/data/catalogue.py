@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 from string import Formatter
 
@@ -13,6 +14,8 @@ from llmrec.types import Items
 
 EMPTY = pl.DataFrame(schema={"raw_id": pl.String, "title": pl.String, "categories": pl.List(pl.String)})
 """The fields of a dataset without an item table."""
+
+_ENTITY = r"&(#\d+|#x[0-9a-fA-F]+|[a-zA-Z]+[0-9]*);"
 
 
 def joined(tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
@@ -27,6 +30,16 @@ def joined(tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
     return fields.with_columns(
         pl.col(name).fill_null([] if name == "categories" else "") for name in fields.columns if name != "raw_id"
     )
+
+
+def tidied(fields: pl.DataFrame) -> pl.DataFrame:
+    """The same fields with the marks of the web gone: entities of HTML resolved, white space single and none around."""
+    texts = [name for name, kind in fields.schema.items() if kind == pl.String and name != "raw_id"]
+    fields = fields.with_columns(_resolved(fields[name]) for name in texts)
+    kinds = fields["categories"].explode().drop_nulls().unique()
+    known = dict(zip(kinds.to_list(), _resolved(kinds).to_list(), strict=True))
+    changed = {old: new for old, new in known.items() if old != new}
+    return fields.with_columns(pl.col("categories").list.eval(pl.element().replace(changed))) if changed else fields
 
 
 def rows_of(raw_ids: pl.Series, fields: pl.DataFrame) -> pl.DataFrame:
@@ -58,6 +71,13 @@ def catalogue(card: Card, fields: pl.DataFrame, without: Sequence[str] = ()) -> 
         *(_filled(card, template, names) for template in card.item_title), _or_null("title"), _or_null("raw_id")
     )
     return Items(words.select("raw_id", title=title, text=text.fill_null(""), categories=fields["categories"]))
+
+
+def _resolved(text: pl.Series) -> pl.Series:
+    with_entity = text.str.contains(_ENTITY).fill_null(False).arg_true()
+    if len(with_entity):
+        text = text.scatter(with_entity, [html.unescape(part) for part in text.gather(with_entity)])
+    return text.str.replace_all(r"\s+", " ").str.strip_chars()
 
 
 def _filled(card: Card, template: str, names: list[str]) -> pl.Expr:

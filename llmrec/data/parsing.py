@@ -41,7 +41,7 @@ def parse_source(card: Card, source: Source, found: Mapping[str, Path]) -> Parse
     Raises:
         UserError: a file is not what the card says; nothing is left after filtering.
     """
-    listed = catalogue.joined([_item_table(file, found) for file in source.items])
+    listed = catalogue.tidied(catalogue.joined([_item_table(file, found) for file in source.items]))
     shown = _impressions(source.impressions, found)
     steps = pl.DataFrame(schema=tables.STEPS)
     events = pl.DataFrame(schema=NO_EVENTS)

@@ -9,7 +9,7 @@ import json
 import polars as pl
 import pytest
 
-from llmrec.data import card, parse
+from llmrec.data import card, catalogue, parse
 from llmrec.data.cards import DataFile
 from llmrec.data.readers import Given, caserec, coco, hetrec, keyed, mind_mini, movielens_csv, recprompt
 from llmrec.errors import UserError
@@ -360,3 +360,20 @@ def test_the_card_of_steam_reads_names_with_quotation_marks(tmp_path):
     data = parse(this, this.sources[1], tmp_path)
     assert data.items.titles == ['A "Game"', "Other"]
     assert len(data.interactions) == 3
+
+
+# --- Text, whoever wrote it ---
+
+
+def test_texts_lose_the_marks_of_the_web():
+    fields = pl.DataFrame(
+        {
+            "raw_id": ["&amp; 1", "2"],
+            "title": [" Soap &amp; Glory\n\t500ml &#8211; new ", "A & B; C"],
+            "categories": [["Bath &amp; Body", "Men"], []],
+        }
+    )
+    assert catalogue.tidied(fields).rows() == [
+        ("&amp; 1", "Soap & Glory 500ml – new", ["Bath & Body", "Men"]),  # noqa: RUF001
+        ("2", "A & B; C", []),
+    ]
