@@ -70,7 +70,7 @@ def dataset_facts(every: bool = False) -> list[dict[str, Any]]:
         facts = {
             "name": name, "title": known.title, "scenario": known.scenario, "time": known.time, "here": here,
             "licence": known.licence, "commercial": known.commercial, "redistributable": known.redistributable,
-            "protocols": list(known.protocols), "why_not": obtainable(known),
+            "protocols": list(known.protocols), "why_not": obtainable(known) if here == "nowhere" else None,
         } | sizes  # fmt: skip
         family = name.partition(":")[0]
         if every or family == name or here not in ("download", "nowhere"):

@@ -152,27 +152,32 @@ def _fetched(card: Card, source: Source, say: Say) -> dict[str, Path]:
 def _from_web(card: Card, source: Source, piece: Piece, say: Say) -> dict[str, Path]:
     """Download, check, unpack. A whole that was put together from parts and is wrong is fetched once more in one go."""
     file = downloads() / f"{key(piece)}.download"
-    try:
+    continued = file.exists()  # by a process that was stopped while it unpacked
+    if not continued:
         say(f"{card.name}: downloading {piece.address}")
         continued = download(piece.address, file, checked=piece.checksum != UNPUBLISHED)
-        try:
-            return _checked(card, piece, file, say)
-        except UserError:
-            if not continued:
-                raise
-        file.unlink(missing_ok=True)
-        download(piece.address, file)
-        return _checked(card, piece, file, say)
-    finally:
-        file.unlink(missing_ok=True)
+    try:
+        return _unpacked(card, piece, file, say)
+    except UserError:
+        if not continued:
+            raise
+    say(f"{card.name}: what was continued is not the file that was begun; downloading it anew")
+    download(piece.address, file)
+    return _unpacked(card, piece, file, say)
 
 
-def _checked(card: Card, piece: Piece, file: Path, say: Say) -> dict[str, Path]:
-    check(file, piece.checksum, piece.address)
-    new = first_seen(_name(card, piece), file) if piece.checksum == UNPUBLISHED else None
-    files = store(key(piece), piece, file, called=piece.address)
-    if new:  # an answer that could not be unpacked would not be trusted
-        say(trust(_name(card, piece), new))
+def _unpacked(card: Card, piece: Piece, file: Path, say: Say) -> dict[str, Path]:
+    """The checked files of a download, which is used up by this; only an interrupt leaves it for the next time."""
+    try:
+        check(file, piece.checksum, piece.address)
+        new = first_seen(_name(card, piece), file) if piece.checksum == UNPUBLISHED else None
+        files = store(key(piece), piece, file, called=piece.address)
+        if new:  # an answer that could not be unpacked would not be trusted
+            say(trust(_name(card, piece), new))
+    except Exception:
+        file.unlink(missing_ok=True)
+        raise
+    file.unlink(missing_ok=True)
     return files
 
 

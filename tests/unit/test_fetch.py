@@ -242,6 +242,27 @@ def test_a_whole_made_of_wrong_parts_is_fetched_once_more_in_one_go(tmp_path, mo
     assert calls == [False, False]
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_download_whose_unpacking_was_stopped_is_used(tmp_path, served, whole):
+    file = tmp_path / "cache" / "downloads" / f"{sha256(ARCHIVE)[:16]}.download"
+    write(file.parent, {file.name: ARCHIVE if whole else b"of another time"})
+    if not whole:
+        served[WEB["address"]] = ARCHIVE
+    assert contents(fetch.obtain(small(WEB))[1])["pkg/items.jsonl"] == ITEMS
+    assert not file.exists() and not served
+
+
+def test_an_interrupt_while_unpacking_keeps_the_download(tmp_path, served, monkeypatch):
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    served[WEB["address"]] = ARCHIVE
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(fetch, "store", stopped)
+        fetch.obtain(small(WEB))
+    assert contents(fetch.obtain(small(WEB))[1])["pkg/items.jsonl"] == ITEMS
+
+
 def test_a_changed_file_in_the_mirror_is_refused_with_both_sums(tmp_path, served):
     folder = write(tmp_path / "mirror" / "small" / "plain", PLAIN | {"events.tsv": EVENTS + b"1\t4\n"})
     with pytest.raises(ChecksumError) as error:
