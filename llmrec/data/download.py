@@ -1,8 +1,8 @@
 """One file over HTTP, in pieces if need be: an interrupted download goes on where it stopped.
 
-pooch and fsspec cannot resume; huggingface-hub's `http_get` can, but takes no note of a file that changed in between,
-keeps no part from one process to the next, and comes with the optional language models. So the connection is
-requests' work (redirects, proxies, certificates), and the bookkeeping of the part file stands here.
+pooch and fsspec cannot resume; huggingface-hub's `http_get` can, but does not ask whether the file has changed since,
+leaves the part to its caller, and comes with the optional language models. So the connection is requests' work
+(redirects, proxies, certificates), and the bookkeeping of the part file stands here.
 """
 
 from __future__ import annotations
