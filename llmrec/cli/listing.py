@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from llmrec.cli.options import Methods, Results
+from llmrec.cli.options import Datasets, Methods, Results
 from llmrec.errors import UserError
 
 
@@ -25,6 +25,7 @@ class What(StrEnum):
 def list_(
     what: Annotated[What, typer.Argument(help="What to list.")],
     methods: Methods = None,
+    datasets: Datasets = None,
 ) -> None:
     """List methods, datasets or suites, one a line. Nothing is imported: a broken method file lists with its problem.
 
@@ -99,7 +100,7 @@ def check(
         raise typer.Exit(1)
 
 
-def doctor(methods: Methods = None) -> None:
+def doctor(methods: Methods = None, datasets: Datasets = None) -> None:
     """Say what is installed, which device there is, and which methods and datasets can run here and why not.
 
     Example: `llmrec doctor`
@@ -120,6 +121,7 @@ def score(
         typer.Option("-d", "--dataset", help="Which of the suite's datasets; needed where it has several."),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="The seed that the other program ran with.")] = 0,
+    datasets: Datasets = None,
     results: Results = None,
 ) -> None:
     """Judge answers that any other program made, under the suite's masks and metrics, and keep them as a record.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from llmrec.cli.options import Methods, Results, SuiteName
+from llmrec.cli.options import Datasets, Methods, Results, SuiteName
 
 if TYPE_CHECKING:
     from llmrec.report.write import Report
@@ -27,6 +27,7 @@ def report(
     ] = False,
     wandb: Annotated[bool, typer.Option("--wandb", help="Log table and plots to Weights & Biases, too.")] = False,
     methods: Methods = None,
+    datasets: Datasets = None,
     results: Results = None,
 ) -> None:
     """Show who wins, how surely, and at what cost: table, statistics, plots and one self-contained page.
@@ -66,6 +67,7 @@ def compare(
     ] = "",
     dataset: Annotated[str, typer.Option("-d", "--dataset", help="Which of the suite's datasets.")] = "",
     methods: Methods = None,
+    datasets: Datasets = None,
     results: Results = None,
 ) -> None:
     """Compare two runs, or two methods of a suite, user by user at every accuracy metric.

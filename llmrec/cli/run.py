@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llmrec.cli.options import Methods, Results, SuiteName
+from llmrec.cli.options import Datasets, Methods, Results, SuiteName
 
 if TYPE_CHECKING:
     from llmrec.records import Record
@@ -31,6 +31,7 @@ def run(
     stale: Annotated[bool, typer.Option("--stale", help="Do runs again whose code has changed since.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run, and run nothing.")] = False,
     methods: Methods = None,
+    datasets: Datasets = None,
     wandb: Annotated[bool, typer.Option("--wandb", help="Mirror to Weights & Biases.")] = False,
     results: Results = None,
 ) -> None:
@@ -74,7 +75,7 @@ def run(
         raise typer.Exit(1)
 
 
-def status(suite: SuiteName, methods: Methods = None, results: Results = None) -> None:
+def status(suite: SuiteName, methods: Methods = None, datasets: Datasets = None, results: Results = None) -> None:
     """Say of every run of a suite whether it is done, fresh, stale or failed, and why."""
     from llmrec.suite import load_suite
     from llmrec.tasks import TASKS
@@ -117,7 +118,7 @@ def show(
     _outline({key: value for key, value in described.items() if value not in (None, "", {}, [])})
 
 
-def verify(run_id: RunId, methods: Methods = None, results: Results = None) -> None:
+def verify(run_id: RunId, methods: Methods = None, datasets: Datasets = None, results: Results = None) -> None:
     """Do a run again in a fresh process, compare answers and metrics, and write the verdict beside its record."""
     from llmrec.recheck import verify as check
     from llmrec.results import record_by_prefix
@@ -134,7 +135,7 @@ def verify(run_id: RunId, methods: Methods = None, results: Results = None) -> N
         raise typer.Exit(1)
 
 
-def reeval(suite: SuiteName, methods: Methods = None, results: Results = None) -> None:
+def reeval(suite: SuiteName, methods: Methods = None, datasets: Datasets = None, results: Results = None) -> None:
     """Measure the stored answers of a suite's runs again, after a change to the evaluation."""
     from llmrec.recheck import reevaluate
     from llmrec.suite import load_suite
