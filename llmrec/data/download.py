@@ -30,15 +30,16 @@ WAITS = (0.5, 1.0, 2.0, 4.0, 8.0)
 _CONNECT, _SILENCE, _LONGEST_WAIT = 10.0, 60.0, 60.0  # seconds
 _CHUNK = 1 << 16  # bytes; what is read of a chunk when the connection is cut is read again
 _REDIRECTS = 10
+_NO_NETWORK = 2  # new attempts where nothing was ever reached
 _TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
 
 
 class _Transient(Exception):
     """An attempt failed in a way that another one may not."""
 
-    def __init__(self, reason: str, wait: float = 0.0, attempts: int | None = None) -> None:
+    def __init__(self, reason: str, wait: float = 0.0, unreachable: bool = False) -> None:
         super().__init__(reason)
-        self.wait, self.attempts = wait, len(WAITS) if attempts is None else attempts
+        self.wait, self.unreachable = wait, unreachable
 
 
 def download(address: str, target: Path, *, checked: bool = True) -> bool:
@@ -58,7 +59,7 @@ def download(address: str, target: Path, *, checked: bool = True) -> bool:
 
     target.parent.mkdir(parents=True, exist_ok=True)
     part = _Part(target)
-    continued, failures = part.bytes() > 0, 0
+    continued, failures, came = part.bytes() > 0, 0, False
     with requests.Session() as session:
         session.max_redirects = _REDIRECTS
         while True:
@@ -67,8 +68,9 @@ def download(address: str, target: Path, *, checked: bool = True) -> bool:
                 continued &= _attempt(session, address, part, checked)
                 break
             except _Transient as error:
-                failures = 1 if part.bytes() > before else failures + 1
-                if failures > error.attempts:
+                progress = part.bytes() > before
+                failures, came = 1 if progress else failures + 1, came or progress
+                if failures > (_NO_NETWORK if error.unreachable and not came else len(WAITS)):
                     kept = f" {part.bytes():,} bytes are kept and continued next time." if part.bytes() else ""
                     raise UserError(f"{address}: {error}.{kept}") from None
                 time.sleep(max(WAITS[failures - 1], min(error.wait, _LONGEST_WAIT)))
@@ -138,7 +140,7 @@ def _ask(session: Session, address: str, headers: dict[str, str]) -> Response:
     except requests.exceptions.SSLError as error:
         raise UserError(f"{address}: no safe connection ({_reason(error)}).") from None
     except (requests.ConnectionError, requests.Timeout) as error:
-        raise _Transient(f"cannot be reached ({_reason(error)})", attempts=2) from None
+        raise _Transient(f"cannot be reached ({_reason(error)})", unreachable=True) from None
     except requests.TooManyRedirects:
         raise UserError(f"{address}: redirected more than {_REDIRECTS} times.") from None
     except requests.RequestException as error:

@@ -189,6 +189,22 @@ def test_no_network(tmp_path):
     assert only(tmp_path) == []
 
 
+def test_a_network_that_is_gone_for_a_while_gets_more_patience_once_something_came(web, target, monkeypatch):
+    """All attempts instead of two: the server cannot be reached twice after its connection broke."""
+    ask, calls = module._ask, []
+
+    def unreachable(*arguments):
+        calls.append(arguments)
+        if 2 <= len(calls) <= 3:
+            raise module._Transient("cannot be reached", unreachable=True)
+        return ask(*arguments)
+
+    monkeypatch.setattr(module, "_ask", unreachable)
+    web.cuts = [200_000]
+    download(web.address("data.zip"), target)
+    assert target.read_bytes() == DATA and len(calls) == 4
+
+
 def test_too_little_room_is_told_before_anything_comes(web, target, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**6, 10**6 - 1000, 1000))
