@@ -23,7 +23,10 @@ def sides(events: Events, protocol: Protocol) -> Sides:
         UserError: the dataset has no split of its own, or has no such fold, or has folds and none is chosen.
     """
     if events.official is None:
-        raise UserError("protocol 'official': the dataset has no split of its own; choose another protocol.")
+        raise UserError(
+            "protocol 'official': this copy of the dataset has no split of its own. If another source of its card has "
+            "one (see `llmrec datasets show`), put that one's files into the mirror; else choose another protocol."
+        )
     names = set(events.official.unique().drop_nulls().to_list())
     if names <= PARTS.keys():
         if protocol.fold is not None:
