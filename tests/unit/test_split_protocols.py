@@ -196,7 +196,7 @@ def test_official_follows_its_events_through_ties():
 @pytest.mark.parametrize(
     ("official", "options", "message"),
     [
-        (None, {}, "no split of its own"),
+        (None, {}, "copy of the data that was read has no split of its own"),
         (["1", "2", "3"], {}, r"3 official folds and none is chosen; set fold to a number from 1 to 3"),
         (["1", "2", "3"], {"fold": 4}, r"3 official folds and there is no fold 4"),
         (["train", "valid", "test"], {"fold": 1}, "has no folds but test, train, valid"),
