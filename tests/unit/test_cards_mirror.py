@@ -219,3 +219,22 @@ def test_beauty_has_the_sequences_of_another_copy(mirror):
     ours = sorted(" ".join(asin[raw[i]] for i in histories[user]) for user in range(len(histories)))
     lines = (folder / "crosscheck" / "user_sequence.txt").read_text().splitlines()
     assert ours == sorted(line.partition(" ")[2] for line in lines)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["amazon2014-games", "microlens-50k"])
+def test_the_parts_are_the_published_lists(mirror, name):
+    """The table of events was made of pickles; DEALRec's text files say the same, with ids that begin at 1."""
+    folder = mirror / name / "original"
+    if not folder.is_dir():
+        pytest.skip(f"the mirror has no {name}")
+    data = loaded(name)
+    users, items = [int(u) for u in data.users], [int(i) for i in data.items.frame["raw_id"]]
+    events = data.interactions.frame.with_columns(part=data.official)
+    for part in ("train", "valid", "test"):
+        ours = {user: [] for user in users}
+        for user, item in events.filter(pl.col("part") == part).select("user", "item").iter_rows():
+            ours[users[user]].append(items[item] + 1)
+        lines = (folder / f"sequential_{part}.txt").read_text().splitlines()
+        theirs = {int(user) - 1: list(map(int, rest)) for user, *rest in map(str.split, lines)}
+        assert ours == theirs
