@@ -145,13 +145,13 @@ def _own_options(line: Line, block: Block) -> dict[str, Any]:
 
 def _without_ties(line: Line) -> dict[str, float]:
     """Metrics of impressions that would be another figure if ties were broken at random."""
-    pairs = [(record.slices[TIES], record.metrics) for record in line.records if TIES in record.slices]
-    shuffled = {
-        metric: fmean(tied[metric] for tied, _ in pairs)
-        for metric in (pairs[0][0].keys() & pairs[0][1].keys() if pairs else ())
-        if abs(fmean(tied[metric] - ours[metric] for tied, ours in pairs)) >= WORTH_SAYING
-    }
-    return {metric: shuffled[metric] for metric in sorted(shuffled)}
+    records = [record for record in line.records if TIES in record.slices]
+    changed = {}
+    for metric in line.task.accuracy:
+        pairs = [(r.slices[TIES][metric], r.metrics[metric]) for r in records if metric in r.slices[TIES]]
+        if pairs and abs(fmean(shuffled - ours for shuffled, ours in pairs)) >= WORTH_SAYING:
+            changed[metric] = fmean(shuffled for shuffled, _ in pairs)
+    return changed
 
 
 def _place(run: Run) -> str:
