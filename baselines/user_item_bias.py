@@ -42,18 +42,25 @@ class UserItemBias:
     item_damping: float = tune(2.0, low=0.0, high=50.0)
 
     def fit(self, split: Split, ctx: Context) -> None:
+        import scipy.sparse
+
         users, items = split.fit.user, split.fit.item
         value = split.fit.frame["value"].to_numpy().astype(np.float64)
         self.mean = float(value.mean())
-        self.user = np.zeros(split.n_users)
-        self.item = np.zeros(split.n_items)
-        left = value - self.mean
+        shape = (split.n_users, split.n_items)
+        rated = scipy.sparse.csr_matrix((np.ones(len(value)), (users, items)), shape)  # how often: 1 but for repeats
+        above = scipy.sparse.csr_matrix((value - self.mean, (users, items)), shape)
+        by_item = rated.T.tocsr()
+        of_user, of_item = above.sum(axis=1).A1, above.sum(axis=0).A1
+        weight_user = np.maximum(rated.sum(axis=1).A1 + self.user_damping, 1e-300)  # without ratings: 0 / 1e-300
+        weight_item = np.maximum(rated.sum(axis=0).A1 + self.item_damping, 1e-300)
+        self.user, self.item = np.zeros(split.n_users), np.zeros(split.n_items)
         for _ in range(TURNS):
             before = self.user, self.item
             if self.biases != "user":
-                self.item = damped_means(items, left - self.user[users], split.n_items, self.item_damping)
+                self.item = (of_item - by_item @ self.user) / weight_item
             if self.biases != "item":
-                self.user = damped_means(users, left - self.item[items], split.n_users, self.user_damping)
+                self.user = (of_user - rated @ self.item) / weight_user
             moved = max(np.abs(self.user - before[0]).max(), np.abs(self.item - before[1]).max())
             if moved < STILL:
                 break
@@ -61,10 +68,3 @@ class UserItemBias:
     def predict(self, users: Int32, items: Int32) -> Floats:
         predicted: Floats = self.mean + self.user[users] + self.item[items]
         return predicted
-
-
-def damped_means(of: Int32, values: Floats, n: int, damping: float) -> Floats:
-    """Sum over count plus damping of each one's values, float64 [n]; 0 where there is none."""
-    weight = np.bincount(of, minlength=n) + damping
-    means: Floats = np.bincount(of, values, n) / np.where(weight > 0, weight, 1.0)
-    return means
