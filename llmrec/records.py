@@ -65,10 +65,12 @@ class Protocol(_Model):
     repeats: Literal["train", "drop", "target"] = Field(
         "train",
         description="repeated events of a user and item: they train but are never a target, are dropped, or may be "
-        "targets like any other",
+        "targets like any other (with mask_history = false)",
     )
     max_history: Annotated[int, Field(gt=0)] | Literal["all"] = Field(
-        "all", description="newest events of each user that are used; older ones are dropped before splitting"
+        "all",
+        description="newest events of each user that train or are given (impressions: of each history); older ones are "
+        "left out after splitting, so that targets stay what they are",
     )
     cuts: Annotated[tuple[float, float], BeforeValidator(_as_tuple)] = Field(
         (0.8, 0.9),
