@@ -29,6 +29,7 @@ from llmrec.records import Cost, Provenance, Record, RunSpec, Status, write_reco
 if TYPE_CHECKING:
     from llmrec.context import Context
     from llmrec.curve import Curve
+    from llmrec.data import Dataset
     from llmrec.types import Floats, Items, Split
 
 DISK_TROUBLE = 74
@@ -146,10 +147,10 @@ def do(job: Job, staging: Path, emit: Emit) -> Record:
         status=Status.OK,
         metrics={**measures.metrics, **validation},
         slices=measures.slices,
-        counts={**split.counts, **measures.counts},
+        counts={**split.counts, **ctx.counts, **measures.counts},
         fingerprints={
             "data": dataset.fingerprint, "split": split.fingerprint, "code": job.code, "evaluation": job.evaluation,
-            **hashes,
+            **_generator(spec, dataset), **hashes,
         },
         seeds=ctx.used_axes,
         provenance=Provenance(**{**job.provenance, "models": ctx.models, "started": started, "finished": _now()}),
@@ -191,6 +192,14 @@ def _validation(split: Split, method: Any, curve: Curve, validate: Any) -> dict[
     if split.fit_data != "train":
         return {}
     return {f"valid/{curve.watched}": validate(method, split)[curve.watched]}
+
+
+def _generator(spec: RunSpec, dataset: Dataset) -> dict[str, str]:
+    """What made the requests, where a rule of the card did: the rule, its code and its table of words."""
+    from llmrec.data.requests import fingerprint
+
+    rule = dataset.card.requests
+    return {"generator": fingerprint(rule)} if spec.task == "request" and rule is not None else {}
 
 
 def _fail(error: BaseException, staging: Path) -> int:
