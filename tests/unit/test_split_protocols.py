@@ -196,7 +196,7 @@ def test_official_follows_its_events_through_ties():
 @pytest.mark.parametrize(
     ("official", "options", "message"),
     [
-        (None, {}, "copy of the data that was read has no split of its own"),
+        (None, {}, "no split of its own"),
         (["1", "2", "3"], {}, r"3 official folds and none is chosen; set fold to a number from 1 to 3"),
         (["1", "2", "3"], {"fold": 4}, r"3 official folds and there is no fold 4"),
         (["train", "valid", "test"], {"fold": 1}, "has no folds but test, train, valid"),
@@ -266,6 +266,14 @@ def test_a_sample_of_impressions_holds_every_smaller_one():
         seen.append({(int(u), *map(int, test.shown[r])) for r, u in enumerate(test.users.ids)})
         assert len(test) == (60 if users == "all" else users) and len(split.impressions["fit"]) == 60
     assert seen[0] < seen[1] < seen[2]
+
+
+def test_interactions_of_users_without_impressions_to_fit_on_train_too():
+    """User 2 is only tested; user 0 is in the fit part, which knows better than the interactions."""
+    split = make_split(
+        dataset([[20], [], [11, 12]], impressions=log(LOG)), Protocol(name="impressions"), "impressions"
+    )[0]
+    assert canonical(split, split.train) == [[1, 2, 3, 7], [3], [11, 12]]
 
 
 def test_impressions_with_the_newest_of_the_history():
