@@ -51,7 +51,9 @@ def render(chapters: Sequence[Chapter], title: str, suite: str) -> str:
         "facts": facts, "how_made": how_made, "cost_unit": cost_unit,
     }  # fmt: skip
     environment.filters["with_code"] = with_code
-    return environment.get_template("page.html.jinja").render(chapters=chapters, title=title, suite=suite)
+    return environment.get_template("page.html.jinja").render(
+        chapters=chapters, title=title, suite=suite, task=chapters[0].block.task
+    )
 
 
 def with_code(text: str) -> str:
@@ -102,10 +104,24 @@ def facts(block: Block) -> list[tuple[str, str]]:
         shown.append(("Targets", " or ".join(f"{n:,}" for n in targets)))
     return [
         *shown,
+        *_ties(records),
         ("Machine", "; ".join(dict.fromkeys(map(_machine, records)))),
         ("Code", "; ".join(dict.fromkeys(map(_code, records)))),
         ("Made", _when(records)),
     ]
+
+
+def _ties(records: list[Record]) -> list[tuple[str, str]]:
+    """How much the rule for equal times decides, where times are known; of several folds the one where it is most."""
+    counts = [record.counts for record in records if "ties" in record.counts]
+    if not counts:
+        return []
+    worst = max(counts, key=lambda count: count["tied_test_users"])
+    users, touched = worst.get("users", 0), worst["tied_test_users"]
+    said = f"{worst['ties']:,} events at the same time as another of their user; "
+    if not touched:
+        return [("Ties in time", said + "no target hangs on their order")]
+    return [("Ties in time", f"{said}the targets of {touched:,} of {users:,} users hang on their order")]
 
 
 def _asked(block: Block) -> str:

@@ -1,8 +1,12 @@
 """A protocol in one line, as a table's head says it."""
 
+import re
+from types import SimpleNamespace
+
 import pytest
 
 from llmrec.records import Protocol
+from llmrec.report.page import _ties
 from llmrec.report.words import protocol_words
 
 
@@ -28,3 +32,23 @@ def test_protocol_words(options, task, said, unsaid):
         assert part in words
     for part in unsaid:
         assert part not in words
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        (
+            [{"users": 943, "ties": 75_772, "tied_test_users": 415}],
+            "the targets of 415 of 943 users hang on their order",
+        ),
+        ([{"users": 90, "ties": 75_772, "tied_test_users": 0}], "75,772 events .* no target hangs on their order"),
+        ([{"users": 9, "ties": 8, "tied_test_users": t} for t in (1, 3, 2)], "3 of 9 users"),
+    ],
+)
+def test_what_ties_decide(counts, said):
+    ((_, words),) = _ties([SimpleNamespace(counts=one) for one in counts])
+    assert re.search(said, words)
+
+
+def test_without_times_nothing_is_said_of_ties():
+    assert _ties([SimpleNamespace(counts={"users": 9})]) == []
