@@ -174,8 +174,8 @@ def fingerprint(
     for column in frame.get_columns():
         digest.update(f"{column.name}/{column.dtype}/{len(column)}/".encode())
         digest.update(np.ascontiguousarray(column.to_numpy()).data)
-    for text in [*users, *items.frame["raw_id"], *items.titles, *items.texts, *(str(c) for c in items.categories)]:
-        digest.update(f"{len(text)}/{text}".encode())
+    texts = [*users, *items.frame["raw_id"], *items.titles, *items.texts, *map(str, items.categories)]
+    digest.update("".join([f"{len(text)}/{text}" for text in texts]).encode())
     for table in (impressions, tags):
         for row in table.iter_rows() if table is not None else ():
             digest.update(f"{row}/".encode())

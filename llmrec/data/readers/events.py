@@ -30,10 +30,9 @@ def read_events(given: Given, names: dict[str, str], known: Collection[str]) -> 
     for rule in given.file.drop:
         given.named(rule.column, "the card's 'drop'", known)
     wanted = list(dict.fromkeys([*names.values(), *(rule.column for rule in given.file.drop)]))
-    frame = _quick(given, names, wanted)
-    if frame is None:
-        frame = _careful(given, names, wanted)
-    return _checked(given, names, frame)
+    if (frame := _quick(given, names, wanted)) is not None:
+        return _checked(given, names, frame, times_read=True)
+    return _checked(given, names, _careful(given, names, wanted), times_read=False)
 
 
 def _quick(given: Given, names: dict[str, str], wanted: list[str]) -> pl.DataFrame | None:
@@ -69,10 +68,10 @@ def _careful(given: Given, names: dict[str, str], wanted: list[str]) -> pl.DataF
     if given.file.drop:
         columns.append(_dropped(given.file.drop))
     frame = collect(given, lazy.select(columns))
-    return frame.with_columns(_slim(frame["user"]), _slim(frame["item"]))
+    return frame.with_columns(slim(frame["user"]), slim(frame["item"]))
 
 
-def _slim(ids: pl.Series) -> pl.Series:
+def slim(ids: pl.Series) -> pl.Series:
     """Ids as numbers where every one is a plain number: half the memory of text."""
     if ids.dtype != pl.String or not ids.to_frame().select(_is_plain(ids.name).all()).item():
         return ids
@@ -132,8 +131,9 @@ def matches(rule: RowRule) -> pl.Expr:
     return pl.any_horizontal([text.str.starts_with(start).fill_null(False) for start in rule.starts_with])
 
 
-def _checked(given: Given, names: dict[str, str], frame: pl.DataFrame) -> pl.DataFrame:
-    """The same events, blank lines left out, if every one is whole."""
+def _checked(given: Given, names: dict[str, str], frame: pl.DataFrame, *, times_read: bool) -> pl.DataFrame:
+    """The same events, blank lines left out, if every one is whole. ``times_read``: a time is null only where its cell
+    is empty; else the cells are looked at again."""
     frame, rows = _without_blank_lines(given, names, frame)
 
     def refuse(wrong: pl.Series, ours: str, expected: str) -> None:
@@ -154,7 +154,7 @@ def _checked(given: Given, names: dict[str, str], frame: pl.DataFrame) -> pl.Dat
         refuse(~frame["value"].is_finite().fill_null(False), "value", "expected a number, neither NaN nor infinite")
     if "time" in names:
         cells = None
-        if frame["time"].null_count():
+        if frame["time"].null_count() and not times_read:
             text = pl.col(names["time"]).cast(pl.String)
             cells = collect(given, scan(given, {names["time"]: pl.String}).select(text)).to_series()
             cells = cells if rows is None else cells[rows]

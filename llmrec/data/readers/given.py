@@ -6,6 +6,7 @@ import gzip
 import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from llmrec.data.cards import DataFile
@@ -38,9 +39,13 @@ class Given:
 
     def data(self) -> bytes:
         """The file's bytes, uncompressed."""
+        return self._unpacked if self.path.suffix == ".gz" else self.path.read_bytes()
+
+    @cached_property
+    def _unpacked(self) -> bytes:
+        """Kept while the file is read, for it is looked into more than once."""
         try:
-            data = self.path.read_bytes()
-            return gzip.decompress(data) if self.path.suffix == ".gz" else data
+            return gzip.decompress(self.path.read_bytes())
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise UserError(f"{self.path}: not a whole gzip file ({error}). Fetch it again.") from None
 

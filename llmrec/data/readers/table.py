@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from llmrec.data.readers.events import PER_SECOND, matches, read_events
@@ -95,11 +96,8 @@ def cut(cells: pl.Series, separator: str) -> pl.Series:
     filled = cells.fill_null("")
     lists = filled.str.split(separator)
     if filled.str.starts_with("[").any():
-        flat = [
-            _flat(_parsed(cell)) if cell.startswith("[") else row.to_list()
-            for cell, row in zip(filled, lists, strict=True)
-        ]
-        lists = pl.Series(cells.name, flat, dtype=pl.List(pl.String))
+        names = [_flat(_parsed(cell)) if cell[:1] == "[" else cell.split(separator) for cell in filled.to_list()]
+        lists = _lists(names).rename(cells.name)
     stripped = lists.list.eval(pl.element().str.strip_chars())
     return stripped.list.eval(pl.element().filter(pl.element() != "")).list.unique(maintain_order=True)
 
@@ -116,6 +114,17 @@ def _categories(given: Given, cells: pl.DataFrame) -> pl.Series:
         ).to_series()
         lists = pl.select(lists.list.concat(ticked).list.unique(maintain_order=True)).to_series()
     return lists.rename("categories")
+
+
+def _lists(names: list[list[str]]) -> pl.Series:
+    """Lists of text as a column: polars takes one long list in a tenth of the time of many short ones."""
+    rows = pl.DataFrame({"row": np.arange(len(names))})
+    words = pl.DataFrame({
+        "row": np.repeat(rows["row"].to_numpy(), [len(some) for some in names]),
+        "word": pl.Series([name for some in names for name in some], dtype=pl.String),
+    })  # fmt: skip
+    gathered = words.group_by("row", maintain_order=True).agg("word")
+    return rows.join(gathered, on="row", how="left", maintain_order="left")["word"].fill_null([])
 
 
 def _parsed(cell: str) -> Any:
