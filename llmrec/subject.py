@@ -18,7 +18,7 @@ from llmrec.discover import VERBS, arguments, load_method
 from llmrec.errors import MethodError, UserError
 from llmrec.records import TaskName
 from llmrec.tasks import TASKS, implementation
-from llmrec.types import Floats, Histories, Int32, Part, Split, TopK, Users
+from llmrec.types import Floats, Histories, Int32, Part, Requests, Split, TopK, Users
 
 N = 50
 """Users and items of the checkerboard."""
@@ -79,6 +79,19 @@ WORDS = ("cat horse", "hammer drill")
 """What even users and what odd users ask for in words; `toy.items` has texts with these."""
 
 
+def with_requests(split: Split, other_answers: bool = False) -> Split:
+    """The split with a request for each kind of item, to validate and to test; ``other_answers``: those of the test
+    are the items of the other kind."""
+    kinds = [np.arange(kind, split.n_items, 2, dtype=np.int32) for kind in (0, 1)]
+
+    def asks(first: int) -> Requests:
+        rows = [kinds[first], kinds[1 - first]]
+        indptr = np.array([0, len(rows[0]), split.n_items], np.int64)
+        return Requests(list(WORDS), Histories(indptr, np.concatenate(rows), split.n_items), ["by kind"] * 2)
+
+    return dataclasses.replace(split, requests={"valid": asks(0), "test": asks(1 if other_answers else 0)})
+
+
 @dataclass
 class Subject:
     """A method under examination, asked by one of its verbs: the first, unless another is given. Fits are kept, failed
@@ -113,12 +126,13 @@ class Subject:
         return bool(getattr(self.cls, "seeded", True))
 
     def board(self) -> Split:
-        """The small split that it is fitted on."""
-        return board()
+        """The small split that it is fitted on; one that is searched knows that there are requests."""
+        return with_requests(board()) if self.verb == "search" else board()
 
     def other_board(self) -> Split:
         """The same split with another test part."""
-        return other_test_items(board())
+        other = other_test_items(board())
+        return with_requests(other, other_answers=True) if self.verb == "search" else other
 
     def said(self, method: Any) -> Said:
         """What a fitted method answers to all questions, without the harness between."""

@@ -37,9 +37,10 @@ class BertBiencoder:
 
     def fit(self, split: Split, ctx: Context) -> None:
         self.ctx = ctx
-        only = split.candidates if split.requests else None  # nothing else can be an answer, and reading takes long
-        self.given = ctx.item_embeddings(self.encoder, only)
-        self.embeddings = isotropic(self.given, self.centre, self.whiten)
+        if split.requests:  # nothing but candidates can be an answer, and reading takes long
+            self.embeddings = ctx.item_embeddings(self.encoder, split.candidates)
+        else:
+            self.embeddings = isotropic(ctx.item_embeddings(self.encoder), self.centre, self.whiten)
         self.candidates = np.flatnonzero(split.candidates).astype(np.int32)
 
     def score(self, users: Users) -> Floats:
@@ -55,7 +56,7 @@ class BertBiencoder:
 
     def search(self, texts: Sequence[str], k: int) -> tuple[Int32, Floats]:
         requests = self.ctx.request_embeddings(texts, self.encoder)
-        return best(requests @ self.given[self.candidates].T, self.candidates, k)
+        return best(requests @ self.embeddings[self.candidates].T, self.candidates, k)
 
 
 def isotropic(vectors: Floats, centre: bool, whiten: float) -> Floats:
