@@ -30,7 +30,8 @@ def is_prepared(dataset: str, task: TaskName) -> bool:
     except (OSError, ValueError):
         return False
     parsed = any((cache_folder() / "datasets").glob(f"{file_name(dataset)}-*"))
-    embedded = all(Path(p).exists() for p in note["embeddings"]) and (note.get("embedded", False) or not measures_diversity(task))
+    enough = note.get("embedded", False) or not measures_diversity(task)
+    embedded = enough and all(Path(p).exists() for p in note["embeddings"])
     return note["made_by"] == _made_by(dataset) and parsed and embedded
 
 

@@ -225,7 +225,8 @@ def _print_table(suite: Suite, typed: str, root: Path) -> None:
     from llmrec.report.table import main_table
     from llmrec.report.words import cost_columns, metric_column
 
-    caption = f"Means over seeds ± standard deviation. Intervals, significance, plots: llmrec report {typed}"
+    over = "folds and seeds ± standard deviation over folds" if suite.folds else "seeds ± standard deviation"
+    caption = f"Means over {over}. Intervals, significance, plots: llmrec report {typed}"
     for block in gather(suite, root=root):
         columns = [*map(metric_column, block.metrics), *cost_columns(block)]
         print_table(main_table(block, columns, caption, lambda line, metric: None, set()), Console())

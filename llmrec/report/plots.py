@@ -138,7 +138,8 @@ def slices(block: Block, kind: str) -> Figure:
         axes.set_ylim(-0.6, len(lines) - 0.4)
         axes.grid(axis="y", visible=False)
         axes.tick_params(axis="y", length=0)
-        axes.set_xlabel(f"{task.primary} (mean over {task.unit} and seeds)")
+        over = "ratings, mean over folds and seeds" if task.pooled else f"mean over {task.unit} and seeds"
+        axes.set_xlabel(f"{task.primary} ({over})")
         figure.legend(loc="outside lower center", ncols=2 if len(parts) > 2 else len(parts))
     return figure
 
@@ -262,13 +263,13 @@ def _slice_figures(line: Line, name: str) -> list[float]:
 
 
 def _slice_label(block: Block, kind: str, part: str) -> str:
-    """A slice's name with its size, where the records say it."""
-    for line in block.finished:
-        for record in line.records:
-            figures = record.slices.get(f"{kind}:{part}", {})
-            for size in (block.task.unit, "targets"):
-                if size in figures:
-                    return f"{part} ({figures[size]:,.0f} {size})"
+    """A slice's name with its size, where the records say it; the folds' sizes are added up."""
+    sizes = ("targets",) if block.task.pooled else (block.task.unit, "targets")
+    for runs in (runs for line in block.finished for runs in line.by_seed):
+        figures = [run.record.slices.get(f"{kind}:{part}", {}) for run in runs if run.record]
+        for size in sizes:
+            if all(size in one for one in figures):
+                return f"{part} ({sum(one[size] for one in figures):,.0f} {size})"
     return part
 
 

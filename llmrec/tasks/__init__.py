@@ -37,6 +37,7 @@ class Task:
     unit: str  # what figures are paired over and intervals are taken over, in the plural
     pooled: bool  # its metrics are taken over all pairs at once, so they are no means over units
     units_file: str  # where the figures of each unit lie, beside the record
+    words: str  # what its metrics are, for the foot of a page
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -65,6 +66,9 @@ TASKS = {
             unit="users",
             pooled=False,
             units_file="users.parquet",  # follows from the ranks, which are committed
+            words="recall@k = hits / relevant items; ndcg@k has binary gains and its ideal over min(relevant, k); hit@k"
+            " = any hit; mrr@k = 1 / rank of the first hit within k. Ties in score count against a method. Users "
+            "without a target are left out and counted.",
         ),
         Task(
             "impressions",
@@ -79,6 +83,11 @@ TASKS = {
             unit="impressions",
             pooled=False,
             units_file="units.parquet",
+            words="All metrics are taken within an impression and averaged over impressions, as in the MIND challenge. "
+            "auc = share of the pairs of a clicked and another item in the right order, a tie counting one half; "
+            "mrr = mean of 1 / rank over the clicked items; ndcg@k has binary gains. Ties count against the "
+            "clicked item in mrr and ndcg. Impressions without a choice (all or nothing clicked) are left out and"
+            " counted.",
         ),
         Task(
             "rating",
@@ -93,6 +102,9 @@ TASKS = {
             unit="users",
             pooled=True,
             units_file="units.parquet",
+            words="rmse, mae and auc are taken over all held-out ratings at once, in the units of the ratings; auc asks"
+            " whether liked ratings are predicted higher than others, user_auc the same within each user. "
+            "Predictions outside the scale are judged at its nearest end. Tests pair the users' own rmse.",
         ),
         Task(
             "request",
@@ -107,6 +119,9 @@ TASKS = {
             unit="requests",
             pooled=False,
             units_file="units.parquet",
+            words="precision@k = hits / k; recall@k = hits / labelled items; ndcg@k has binary gains and its ideal over"
+            " min(labelled, k); all averaged over requests. An item that nobody labelled is not proven to be "
+            "irrelevant.",
         ),
     )
 }

@@ -139,7 +139,7 @@ def test_the_workers_environment_and_what_it_does_not_import(suite, tmp_path):
     fit = """import json, pathlib
         names = ("OMP_NUM_THREADS", "POLARS_MAX_THREADS", "PYTHONHASHSEED", "PYTHONSAFEPATH",
                  "CUBLAS_WORKSPACE_CONFIG", "TOKENIZERS_PARALLELISM")
-        heavy = ("torch", "transformers", "sklearn", "pooch", "rich", "wandb", "typer", "matplotlib", "implicit",
+        heavy = ("torch", "transformers", "sklearn", "requests", "rich", "wandb", "typer", "matplotlib", "implicit",
                  "scipy", "psutil")
         found = {n: os.environ.get(n) for n in names}
         found["heavy"] = [m for m in heavy if m in sys.modules]
