@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,18 +10,16 @@ import numpy.typing as npt
 import polars as pl
 
 from llmrec.data import Dataset
-from llmrec.data.ties import tied
 from llmrec.records import Protocol
-from llmrec.seeds import axis_seed, hash64
+from llmrec.seeds import axis_seed
+from llmrec.split.blocks import bits_for, blocks
+from llmrec.split.ties import by_hash
 from llmrec.types import Bools, Int32, Int64
 
 Sides = npt.NDArray[np.uint8]
 
 TRAIN, VALID, TEST, LEFT_OUT, GIVEN_VALID, GIVEN_TEST = range(6)
 """Where an event goes: every event is in one of these. VALID and TEST hold targets only."""
-
-BLOCK = 1 << 17
-"""Events whose pairs are sorted in one go: their keys stay in a core's cache."""
 
 
 @dataclass(frozen=True)
@@ -75,13 +72,10 @@ def in_order(dataset: Dataset, protocol: Protocol) -> Events:
     interactions = dataset.interactions
     frame, official = interactions.frame, dataset.official
     if protocol.ties == "hash" and dataset.card.time != "order":
-        user, item, value = (frame[name].to_numpy() for name in ("user", "item", "value"))
-        time = frame["time"].to_numpy() if dataset.card.time == "exact" else np.zeros_like(user)
-        rows = np.flatnonzero(tied(user, time))  # only these move, and users, times and places stay where they are
-        ties = hash64(axis_seed(protocol.seed, "ties"), user[rows], item[rows], time[rows])
-        source = rows[np.lexsort((value[rows], item[rows], ties, time[rows], user[rows]))]
+        known = frame["time"] if dataset.card.time == "exact" else None
+        rows, source = by_hash(axis_seed(protocol.seed, "ties"), frame["user"], frame["item"], frame["value"], known)
         columns = [_moved(frame[name], rows, source) for name in ("item", "value")]
-        frame = frame.with_columns(columns)
+        frame = frame.with_columns(columns)  # users, times and order stay where they are
         official = None if official is None else _moved(official, rows, source)
     indptr = np.zeros(interactions.n_users + 1, np.int64)
     np.cumsum(np.bincount(frame["user"].to_numpy(), minlength=interactions.n_users), out=indptr[1:])
@@ -111,9 +105,9 @@ def first_of_pairs(events: Events, sides: Sides | None = None, *, each_side: boo
     """
     first = np.zeros(len(events), bool)
     item = events.item
-    for users, rows in _blocks(events.indptr):
+    for users, rows in blocks(events.indptr):
         size = rows.stop - rows.start
-        bits = max(1, (size - 1).bit_length())
+        bits = bits_for(size)
         lengths = np.diff(events.indptr[users.start : users.stop + 1])
         keys = np.repeat(np.arange(len(lengths), dtype=np.uint64) * np.uint64(events.n_items), lengths)
         keys += item[rows].astype(np.uint64)
@@ -125,16 +119,6 @@ def first_of_pairs(events: Events, sides: Sides | None = None, *, each_side: boo
         starts = np.concatenate([[True], groups[1:] != groups[:-1]])
         first[rows.start + (keys[starts] & np.uint64((1 << bits) - 1)).astype(np.int64)] = True
     return first
-
-
-def _blocks(indptr: Int64) -> Iterator[tuple[slice, slice]]:
-    """Users and their rows, about BLOCK rows at a time; a user with more is a block of their own."""
-    start, n_users = 0, len(indptr) - 1
-    while start < n_users:
-        stop = max(start + 1, int(np.searchsorted(indptr, indptr[start] + BLOCK, side="right")) - 1)
-        if indptr[stop] > indptr[start]:
-            yield slice(start, stop), slice(int(indptr[start]), int(indptr[stop]))
-        start = stop
 
 
 def settle(events: Events, sides: Sides) -> Sides:
