@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +47,13 @@ def card_files() -> dict[str, Path]:
     for folder in card_folders():
         if not folder.is_dir():
             raise UserError(f"{folder}: no such folder of dataset cards (--datasets, ${FOLDER}).")
-        for path in sorted(p for p in folder.glob("*.toml") if p.name != "fingerprints.toml"):
-            if path.stem in found:
-                raise UserError(
-                    f"{path}: a dataset {path.stem!r} exists already ({found[path.stem]}). Rename this card."
-                )
-            found[path.stem] = path
+        for path in sorted(folder.iterdir(), key=str):
+            name = path.stem
+            if path.suffix != ".toml" or name == "fingerprints":
+                continue
+            if name in found:
+                raise UserError(f"{path}: a dataset {name!r} exists already ({found[name]}). Rename this card.")
+            found[name] = path
     return found
 
 
@@ -72,21 +74,20 @@ def card_file(name: str) -> tuple[Path, str]:
     """The file of a dataset's card, and the value of its parameter ('' for a card without one).
 
     Raises:
-        UserError: there is no such dataset; names the nearest.
+        UserError: there is no such dataset (names the nearest), or its card is no TOML.
     """
     family, colon, value = name.partition(":")
     path = card_files().get(family)
     if path is None:
         raise UserError(f"unknown dataset {name!r}.{nearest(name, dataset_names())}")
-    if colon or "parameter" in path.read_text("utf-8", errors="replace"):
-        raw = read_toml(path)
-        parameter, values = raw.get("parameter"), raw.get("values", [])
-        if parameter and (not value or (values and value not in values)):
-            raise UserError(f"unknown dataset {name!r}: {family} wants a {parameter}.{nearest(value, values)}")
-        if colon and not parameter:
-            raise UserError(f"unknown dataset {name!r}: {family} has no parameter. Did you mean {family!r}?")
-        if value and not value.replace("_", "").replace("-", "").isalnum():
-            raise UserError(f"unknown dataset {name!r}: a {parameter} is letters, digits, '_' and '-'.")
+    raw = read_toml(path)
+    parameter, values = raw.get("parameter"), raw.get("values", [])
+    if parameter and (not value or (values and value not in values)):
+        raise UserError(f"unknown dataset {name!r}: {family} wants a {parameter}.{nearest(value, values)}")
+    if colon and not parameter:
+        raise UserError(f"unknown dataset {name!r}: {family} has no parameter. Did you mean {family!r}?")
+    if value and not value.replace("_", "").replace("-", "").isalnum():
+        raise UserError(f"unknown dataset {name!r}: a {parameter} is letters, digits, '_' and '-'.")
     return path, value
 
 
@@ -107,7 +108,13 @@ def file_name(name: str) -> str:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """A file's TOML. Raises UserError with file and line where it is none."""
+    """A file's TOML, not to be changed. Raises UserError with file and line where it is none."""
+    stat = path.stat()
+    return _read_toml(path, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=256)
+def _read_toml(path: Path, _mtime: int, _size: int) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -11,6 +11,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,16 +27,15 @@ def read(folder: Path) -> tuple[dict[str, pl.DataFrame], dict[str, Any]] | None:
         note = json.loads((folder / _NOTE).read_text("utf-8"))
         if note["sum"] != _sum_of_note(note):
             return None
-        frames = {}
-        for name, expected in note["tables"].items():
-            path = folder / f"{name}.parquet"
-            with path.open("rb") as stream:
-                if hashlib.file_digest(stream, "sha256").hexdigest() != expected:
-                    return None
-            frames[name] = pl.read_parquet(path, memory_map=True)
+        names = list(note["tables"])
+        with ThreadPoolExecutor(2) as pool:  # checksums and tables at the same time
+            sums = pool.map(lambda name: _sum(folder / f"{name}.parquet"), names)
+            frames = pool.map(lambda name: pl.read_parquet(folder / f"{name}.parquet"), names)
+            if dict(zip(names, sums, strict=True)) != note["tables"]:
+                return None
+            return dict(zip(names, frames, strict=True)), note["facts"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, pl.exceptions.PolarsError):
         return None
-    return frames, note["facts"]
 
 
 def write(folder: Path, frames: Mapping[str, pl.DataFrame], facts: Mapping[str, Any]) -> None:
@@ -48,8 +48,7 @@ def write(folder: Path, frames: Mapping[str, pl.DataFrame], facts: Mapping[str, 
         for name, frame in frames.items():
             path = staged / f"{name}.parquet"
             frame.write_parquet(path, compression="uncompressed", statistics=False)
-            with path.open("rb") as stream:
-                sums[name] = hashlib.file_digest(stream, "sha256").hexdigest()
+            sums[name] = _sum(path)
         note: dict[str, Any] = {"tables": sums, "facts": dict(facts)}
         note["sum"] = _sum_of_note(note)
         (staged / _NOTE).write_text(json.dumps(note, indent=1, ensure_ascii=False) + "\n", "utf-8")
@@ -65,6 +64,11 @@ def alone(folder: Path) -> Iterator[None]:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.parent / f".{folder.name}.lock"):
         yield
+
+
+def _sum(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _sum_of_note(note: Mapping[str, Any]) -> str:

@@ -20,6 +20,9 @@ from llmrec.types import Int64, Interactions, Items
 
 Bools = npt.NDArray[np.bool_]
 
+EVENTS = ("user", "item", "value", "time", "order")
+"""The columns of `Interactions`."""
+
 STEPS = {"step": pl.String, "users": pl.Int64, "items": pl.Int64, "interactions": pl.Int64}
 """What `Dataset.steps` holds: how many users, items and interactions there are after each step of filtering."""
 
@@ -138,7 +141,7 @@ def in_order(card: Card, events: pl.DataFrame, users: Ids, items: Ids) -> tuple[
     order = np.arange(len(frame), dtype=np.int64) - np.repeat(np.cumsum(counts) - counts, counts)
     frame = frame.with_columns(order=pl.Series(order.astype(np.int32)))
     official = frame["official"] if "official" in frame.columns else None
-    return Interactions(frame.select("user", "item", "value", "time", "order"), len(users), len(items)), official
+    return Interactions(frame.select(EVENTS), len(users), len(items)), official
 
 
 def with_official(card: Card, events: pl.DataFrame, marked: pl.DataFrame) -> pl.DataFrame:

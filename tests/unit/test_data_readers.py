@@ -130,9 +130,9 @@ def test_tags_and_requests(given):
 
 def test_sequences(given):
     events = read("interactions", given("7 3 1 2\n8 1\n", reader="sequences"))
-    assert events.select("user", "item").rows() == [("7", "3"), ("7", "1"), ("7", "2"), ("8", "1")]
+    assert events.select("user", "item").rows() == [(7, 3), (7, 1), (7, 2), (8, 1)]
     part = read("interactions", given("7 3\n8\n", reader="sequences", official="valid"))
-    assert part.select("user", "item").rows() == [("7", "3")]
+    assert part.select("user", "item").rows() == [(7, 3)]
 
 
 def test_recboles_atomic_files(given):
