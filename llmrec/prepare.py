@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llmrec.beside import local_files
 from llmrec.cardfiles import card_file, file_name
 from llmrec.content import PACKAGE, cache_folder
 from llmrec.seeds import content_hash
@@ -45,9 +46,11 @@ def _note(dataset: str) -> Path:
 
 
 def _made_by(dataset: str) -> str:
-    """What preparation depends on: the card, the source that reads and embeds, and whether there is an encoder."""
+    """What preparation depends on: the card, a private dataset's files, the source that reads and embeds, and whether
+    there is an encoder."""
     files = [card_file(dataset)[0], PACKAGE / "encode.py", *sorted((PACKAGE / "data").rglob("*.py"))]
-    return content_hash([importlib.util.find_spec(ENCODER) is not None, *(path.read_text("utf-8") for path in files)])
+    known = [importlib.util.find_spec(ENCODER) is not None, local_files(dataset)]
+    return content_hash([*known, *(path.read_text("utf-8") for path in files)])
 
 
 def can_embed(items: Items) -> bool:

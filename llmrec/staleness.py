@@ -1,8 +1,9 @@
 """Whether a record is still what the code as it stands would give.
 
-Stale is decided by what can change a figure: the dataset's card and reader, the split, the method's file and the llmrec
-modules that it imports, and the evaluation. (Protocol, parameters and seed are the run's id; numeric libraries are its
-machine class.) The command line, the report, documentation, the lock and the commit are recorded and decide nothing.
+Stale is decided by what can change a figure: the dataset's card and reader, a private dataset's files, the table of
+words that requests are said in, the split, the method's file and the llmrec modules that it imports, and the
+evaluation. (Protocol, parameters and seed are the run's id; numeric libraries are its machine class.) The command line,
+the report, documentation, the lock and the commit are recorded and decide nothing.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from llmrec.beside import local_files, word_table
 from llmrec.cardfiles import DESCRIPTIVE, raw_card, readers
 from llmrec.discover import MethodFile
 from llmrec.records import Record, Status, TaskName
@@ -33,7 +35,8 @@ def code_fingerprint(file: MethodFile, dataset: str, task: TaskName = "topn") ->
     else:
         modules.append(_judge(task))
     sources = meaning_hash(closure([file.path, *map(module_file, modules)]))
-    return content_hash([sources, card_fingerprint(dataset)])
+    words = [word_table(dataset)] if task == "request" else []
+    return content_hash([sources, card_fingerprint(dataset), *words])
 
 
 def evaluation_fingerprint(task: TaskName = "topn") -> str:
@@ -46,8 +49,10 @@ def _judge(task: TaskName) -> str:
 
 
 def card_fingerprint(dataset: str) -> str:
-    """Hash of a dataset's card without its descriptive keys."""
-    return content_hash({k: str(v) for k, v in raw_card(dataset).items() if k not in DESCRIPTIVE})
+    """Hash of a dataset's card without its descriptive keys, and of the files in its own folder that it reads."""
+    told = {k: str(v) for k, v in raw_card(dataset).items() if k not in DESCRIPTIVE}
+    local = local_files(dataset)
+    return content_hash([told, local] if local else told)
 
 
 def state(record: Record | None, file: MethodFile) -> State:

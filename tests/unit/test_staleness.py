@@ -1,10 +1,13 @@
 """What makes a record stale, and what does not."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
-from llmrec.content import PACKAGE
+from llmrec import beside, cardfiles, prepare
+from llmrec.cardfiles import raw_card
+from llmrec.content import PACKAGE, content_root
 from llmrec.discover import MethodFile, find_methods, read_method_file
 from llmrec.provenance import device, machine_class, missing_package, needs_torch
 from llmrec.records import Record, RunSpec, Status
@@ -103,6 +106,43 @@ def test_cards_count_without_what_only_describes(monkeypatch, tmp_path):
     first = fingerprint('title = "A"\n[filters]\ncore = 5\n')
     assert fingerprint('title = "B"\n# more\n[filters]\ncore = 5\n') == first
     assert fingerprint('title = "A"\n[filters]\ncore = 6\n') != first
+
+
+def test_the_files_of_a_private_dataset_count(monkeypatch, tmp_path):
+    monkeypatch.setenv("LLMREC_DATASETS", str(tmp_path))
+    (tmp_path / "d.toml").write_text(
+        'title = "A"\ntime = "none"\n[[sources]]\n'
+        'interactions = { path = "orders.csv", columns = { user = "a", item = "b" } }\n'
+        'items = [{ archive = "all.zip", path = "names.csv" }]\n'
+    )
+
+    def fingerprints() -> tuple[str, str]:
+        return card_fingerprint("d"), prepare._made_by("d")
+
+    (tmp_path / "orders.csv").write_text("a,b\n1,2\n")
+    first = fingerprints()
+    (tmp_path / "orders.csv").write_text("a,b\n1,3\n")
+    changed = fingerprints()
+    assert all(old != new for old, new in zip(first, changed, strict=True))
+    (tmp_path / "all.zip").write_bytes(b"names")
+    assert all(old != new for old, new in zip(changed, fingerprints(), strict=True))
+
+
+def test_the_words_of_requests_count_for_requests_alone(monkeypatch, tmp_path):
+    table = content_root() / "datasets" / "words" / f"{raw_card('mind-mini-zh')['requests']['words']}.toml"
+    (tmp_path / "datasets" / "words").mkdir(parents=True)
+    for path in (table.parents[1] / "mind-mini-zh.toml", table):
+        shutil.copy(path, tmp_path / path.relative_to(content_root()))
+    for module in (beside, cardfiles):
+        monkeypatch.setattr(module, "content_root", lambda: tmp_path)
+    file = find_methods()["tfidf"]
+    asked, read = code_fingerprint(file, "mind-mini-zh", "request"), code_fingerprint(file, "mind-mini-zh")
+    copy = tmp_path / "datasets" / "words" / table.name
+    copy.write_text(copy.read_text("utf-8") + "# a comment\n", "utf-8")
+    assert code_fingerprint(file, "mind-mini-zh", "request") == asked
+    copy.write_text(copy.read_text("utf-8").replace("and_named = ", "and_named = '; ' # "), "utf-8")
+    assert code_fingerprint(file, "mind-mini-zh", "request") != asked
+    assert code_fingerprint(file, "mind-mini-zh") == read
 
 
 def test_a_method_that_stops_early_depends_on_the_evaluation(tmp_path, monkeypatch):
