@@ -205,7 +205,7 @@ def load_suite(name_or_path: str | Path, extra: Path | None = None) -> Suite:
             )
         files[entry.name] = found
         params = check_params(entry.name, entry.params, found, where)
-        _check_control(entry, protocol, where)
+        _check_control(entry, protocol, file.task, where)
         entries.append(entry.model_copy(update={"label": entry.label or entry.name, "params": params}))
     labels = [entry.label for entry in entries]
     if twice := [label for label in labels if labels.count(label) > 1]:
@@ -309,7 +309,7 @@ def _check_protocol(file: _File, protocol: Protocol, path: Path) -> None:
         raise UserError(f"{path}: key 'folds': goes with protocol.name = 'official' and without protocol.fold.")
 
 
-def _check_control(entry: Entry, protocol: Protocol, where: str) -> None:
+def _check_control(entry: Entry, protocol: Protocol, task: TaskName, where: str) -> None:
     """Only control rows change the protocol, for one table never mixes two; and what they change are its options."""
     if not entry.protocol:
         return
@@ -320,11 +320,13 @@ def _check_control(entry: Entry, protocol: Protocol, where: str) -> None:
         known = [key for key in Protocol.model_fields if key != "name"]
         raise UserError(f"{where}: key 'protocol': cannot change {unknown[0]!r}.{nearest(unknown[0], known)}")
     try:
-        Protocol.model_validate({**protocol.model_dump(mode="json"), **entry.protocol}, strict=True)
+        check(Protocol.model_validate({**protocol.model_dump(mode="json"), **entry.protocol}, strict=True), task)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
         raise UserError(f"{where}: key 'protocol.{key}': {first['msg']}, found {first['input']!r}.") from None
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
 
 
 def _explain(error: ValidationError, path: Path) -> str:
