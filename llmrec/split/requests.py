@@ -34,7 +34,10 @@ def make(dataset: Dataset, protocol: Protocol, events: Events) -> tuple[Split, I
     parts = {part: _in_order(requests.filter(pl.col("part") == part)) for part in PARTS}
     for part, rows in parts.items():
         if not len(rows):
-            raise UserError(f"{dataset.name}: there are no requests in the part {part!r}.")
+            hint = " Lower min_votes or min_items, or raise max_share, in the card's [requests]."
+            raise UserError(
+                f"{dataset.name}: there are no requests in the part {part!r}." + (hint if dataset.card.requests else "")
+            )
         parts[part] = rows[sample(protocol, "requests", rows["content"].to_numpy())]
     items, candidates = catalogue(dataset, protocol)
     frame = events.frame.with_columns(item=pl.Series(numbers.own[events.item], dtype=pl.Int32))

@@ -45,7 +45,7 @@ def make_requests(
         sorted by label, every text once.
 
     Raises:
-        UserError: no such field, a table of words that is not well formed, or a part that is left without requests.
+        UserError: no such field, or a table of words that is not well formed.
     """
     carried = _labels(dataset, rule, n_items, tags, fields)
     made = _of_table(rule, carried) if rule.rule == "table" else _of_neighbours(rule, carried)
@@ -57,14 +57,7 @@ def make_requests(
         said |= {same, other}
         for text, kind in ((same, SAME), (other, OTHER)):
             rows.append((text, items.tolist(), kind, rule.field, part_of(label), " & ".join(label)))
-    frame = pl.DataFrame(rows, schema=SCHEMA, orient="row")
-    for part in ("valid", "test"):
-        if part not in frame["part"]:
-            raise UserError(
-                f"{dataset}: the card's [requests] makes no request for {part!r} from {len(carried.items):,} labels in "
-                f"{rule.field!r}. Lower min_votes or min_items, or raise max_share."
-            )
-    return frame
+    return pl.DataFrame(rows, schema=SCHEMA, orient="row")
 
 
 def readable(dataset: Dataset) -> tuple[list[str], Bools]:
