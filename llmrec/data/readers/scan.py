@@ -117,15 +117,17 @@ def _marks(given: Given, kind: str) -> tuple[str, str]:
 
 
 def _keys(given: Given) -> list[str]:
-    for number, line in enumerate(given.lines(), 1):
-        if line.strip():
-            try:
-                record = json.loads(line)
-            except ValueError as error:
-                raise given.fault(f"not a JSON object ({error})", number) from None
-            if not isinstance(record, dict):
-                raise given.fault("not a JSON object", number)
-            return list(record)
+    """The keys of the first line that is not blank."""
+    with given.path.open("rb") if given.is_plain else io.BytesIO(given.plain_data()) as stream:
+        for number, line in enumerate(stream, 1):
+            if line.strip():
+                try:
+                    record = json.loads(line)
+                except ValueError as error:
+                    raise given.fault(f"not a JSON object ({error})", number) from None
+                if not isinstance(record, dict):
+                    raise given.fault("not a JSON object", number)
+                return list(record)
     raise given.fault("is empty")
 
 

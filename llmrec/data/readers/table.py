@@ -96,8 +96,7 @@ def cut(cells: pl.Series, separator: str) -> pl.Series:
     filled = cells.fill_null("")
     lists = filled.str.split(separator)
     if filled.str.starts_with("[").any():
-        names = [_flat(_parsed(cell)) if cell[:1] == "[" else cell.split(separator) for cell in filled.to_list()]
-        lists = _lists(names).rename(cells.name)
+        lists = _json_lists(filled, lists)
     stripped = lists.list.eval(pl.element().str.strip_chars())
     return stripped.list.eval(pl.element().filter(pl.element() != "")).list.unique(maintain_order=True)
 
@@ -114,6 +113,20 @@ def _categories(given: Given, cells: pl.DataFrame) -> pl.Series:
         ).to_series()
         lists = pl.select(lists.list.concat(ticked).list.unique(maintain_order=True)).to_series()
     return lists.rename("categories")
+
+
+def _json_lists(cells: pl.Series, cut: pl.Series) -> pl.Series:
+    """Lists of names out of cells of JSON; ``cut`` where a cell is none."""
+    frame = pl.DataFrame({"cell": cells, "cut": cut})
+    nested, flat = pl.col("cell").str.starts_with("[["), pl.col("cell").str.starts_with("[")
+    paths = pl.when(nested).then("cell").str.json_decode(pl.List(pl.List(pl.String)))
+    names = pl.when(flat & ~nested).then("cell").str.json_decode(pl.List(pl.String))
+    try:
+        flattened = paths.list.eval(pl.element().explode(), parallel=False)
+        return frame.select(pl.when(nested).then(flattened).when(flat).then(names).otherwise("cut")).to_series()
+    except pl.exceptions.PolarsError:  # lists of another depth, numbers, or no JSON after all
+        rows = zip(cells.to_list(), cut.to_list(), strict=True)
+        return _lists([_flat(_parsed(cell)) if cell[:1] == "[" else row for cell, row in rows])
 
 
 def _lists(names: list[list[str]]) -> pl.Series:
