@@ -99,8 +99,10 @@ class Context:
         tokens, unknown = unknown_tokens(texts, encoder)
         if unknown <= WORTH_A_WARNING * tokens:
             return
-        self.counts[f"tokens_{what}"] = self.counts.get(f"tokens_{what}", 0) + tokens
+        before = self.counts.get(f"tokens_{what}", 0)
+        self.counts[f"tokens_{what}"] = before + tokens
         self.counts[f"unknown_tokens_{what}"] = self.counts.get(f"unknown_tokens_{what}", 0) + unknown
-        said = f"{encoder} does not know {unknown / tokens:.0%} of the tokens of the {what}' texts"
-        log.warning("%s: it reads little of this language", said)
-        self.log("warning", warning=said)
+        if not before:  # requests come in batches: once is enough
+            said = f"{encoder} does not know {unknown / tokens:.0%} of the tokens of the {what}' texts"
+            log.warning("%s: it reads little of this language", said)
+            self.log("warning", note=said)
