@@ -130,28 +130,25 @@ def _code() -> bytes:
 ITEMS = ("raw_id", "title", "text", "categories")
 """The columns of `Items`."""
 
-_SAME = ("raw_id", "categories")
-"""What the catalogue and the fields have in common; the cache holds it once."""
-
 
 def _keep(dataset: Dataset, source: Source, folder: Path) -> None:
     """Put the dataset into the cache, in few tables: each costs a millisecond or two at every load."""
-    fields = dataset.fields if dataset.fields is not None else dataset.items.frame.select(_SAME)
+    items, fields = dataset.items.frame, dataset.fields
+    assert fields is not None, "only what was parsed is kept"
+    same = [name for name in fields.columns if name in ITEMS and fields[name].equals(items[name])]  # held once
     official = [dataset.official.alias("official")] if dataset.official is not None else []
     events = dataset.interactions.frame.with_columns(official)
     short = events.select((pl.col("time").fill_null(0) >= 0) & (pl.col("time").fill_null(0) < 2**32)).to_series().all()
     frames = {
         "interactions": events.with_columns(pl.col("time").cast(pl.UInt32)) if short else events,
-        "items": dataset.items.frame.hstack(
-            [fields[name].alias(f"field {name}") for name in fields.columns if name not in _SAME]
-        ),
+        "items": items.hstack([fields[name].alias(f"field {name}") for name in fields.columns if name not in same]),
         "users": pl.DataFrame({"raw_id": dataset.users}, schema={"raw_id": pl.String}),
         "impressions": dataset.impressions, "requests": dataset.requests, "tags": dataset.tags,
     }  # fmt: skip
     facts = {
         "fingerprint": dataset.fingerprint,
         "source": dataset.card.sources.index(source),
-        "fields": fields.columns,
+        "fields": {name: name if name in same else f"field {name}" for name in fields.columns},
         "steps": dataset.steps.rows() if dataset.steps is not None else [],
     }
     cache.write(folder, {name: frame for name, frame in frames.items() if frame is not None}, facts)
@@ -171,6 +168,6 @@ def _cached(this: Card, folder: Path) -> Dataset | None:
         users, facts["fingerprint"],
         official=events["official"] if "official" in events.columns else None,
         impressions=frames.get("impressions"), requests=frames.get("requests"), tags=frames.get("tags"),
-        fields=items.select(name if name in _SAME else pl.col(f"field {name}").alias(name) for name in facts["fields"]),
+        fields=items.select(pl.col(column).alias(name) for name, column in facts["fields"].items()),
         steps=pl.DataFrame(facts["steps"], schema=tables.STEPS, orient="row"),
     )  # fmt: skip

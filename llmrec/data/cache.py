@@ -27,13 +27,10 @@ def read(folder: Path) -> tuple[dict[str, pl.DataFrame], dict[str, Any]] | None:
         note = json.loads((folder / _NOTE).read_text("utf-8"))
         if note["sum"] != _sum_of_note(note):
             return None
-        names = list(note["tables"])
-        with ThreadPoolExecutor(2) as pool:  # checksums and tables at the same time
-            sums = pool.map(lambda name: _sum(folder / f"{name}.parquet"), names)
-            frames = pool.map(lambda name: pl.read_parquet(folder / f"{name}.parquet"), names)
-            if dict(zip(names, sums, strict=True)) != note["tables"]:
-                return None
-            return dict(zip(names, frames, strict=True)), note["facts"]
+        with ThreadPoolExecutor(1) as pool:  # sums are taken while tables are read
+            sums = pool.submit(lambda: {name: _sum(folder / f"{name}.parquet") for name in note["tables"]})
+            frames = {name: pl.read_parquet(folder / f"{name}.parquet") for name in note["tables"]}
+            return (frames, note["facts"]) if sums.result() == note["tables"] else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, pl.exceptions.PolarsError):
         return None
 
