@@ -55,7 +55,7 @@ def requests(given: Given) -> pl.DataFrame:
     defaults = {"kind": "", "field": "", "part": given.file.official or "test"}
     return cells.select(
         "text",
-        cut(cells["items"], given.file.list_separator),
+        cut(cells["items"], given.file.list_separator).alias("items"),
         *(pl.col(n) if n in cells.columns else pl.lit(value).alias(n) for n, value in defaults.items()),
     )
 
