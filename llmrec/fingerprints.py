@@ -42,9 +42,11 @@ def committed() -> dict[str, dict[str, Table]]:
 
 
 def measured(name: str) -> dict[str, Table]:
-    """The fingerprints of a dataset that can be had here: its data, and its split under every protocol it admits."""
+    """The fingerprints of a dataset that can be had here: its data, and its split under every protocol it admits; not
+    of an official split that the copy at hand does not carry."""
     dataset = load(name)
-    return {"data": of_data(dataset), **{p: of_split(dataset, p) for p in dataset.card.protocols}}
+    protocols = [p for p in dataset.card.protocols if p != "official" or dataset.official is not None]
+    return {"data": of_data(dataset), **{protocol: of_split(dataset, protocol) for protocol in protocols}}
 
 
 def of_data(dataset: Dataset) -> Table:
@@ -85,9 +87,9 @@ def task_of(name: ProtocolName) -> TaskName:
 
 
 def moved(name: str, before: dict[str, Table], now: dict[str, Table]) -> list[str]:
-    """What is not as it was, in words; [] if all is."""
+    """What is not as it was, in words; [] if all is. Of what cannot be measured here nothing is said."""
     said = []
-    for group in dict.fromkeys([*before, *now]):
+    for group in now:
         old, new = before.get(group, {}), now.get(group, {})
         for part in dict.fromkeys([*old, *new]):
             if old.get(part) != new.get(part):

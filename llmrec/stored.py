@@ -59,19 +59,23 @@ def read_tables(folder: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
     Raises:
         UserError: one is missing or cannot be read.
     """
-    found = []
-    for name in ("ranks.parquet", "answers.parquet"):
-        path = folder / name
-        if not path.exists():
-            raise UserError(
-                f"{path}: not here (answers are not committed). Run the suite with --stale to make it again."
-            )
-        try:
-            found.append(pl.read_parquet(path))
-        except (pl.exceptions.PolarsError, OSError) as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(f"{path}: cannot be read ({reason}). Delete {folder} and run the suite again.") from None
-    return found[0], found[1]
+    return read_table(folder, "ranks.parquet"), read_table(folder, "answers.parquet")
+
+
+def read_table(folder: Path, name: str, columns: list[str] | None = None) -> pl.DataFrame:
+    """A table of a run's folder, all or some of its columns.
+
+    Raises:
+        UserError: it is missing or cannot be read.
+    """
+    path = folder / name
+    if not path.exists():
+        raise UserError(f"{path}: not here (answers are not committed). Run the suite with --stale to make it again.")
+    try:
+        return pl.read_parquet(path, columns=columns)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path}: cannot be read ({reason}). Delete {folder} and run the suite again.") from None
 
 
 def read_answers(folder: Path, split: Split, rates: dict[str, float]) -> Answers:

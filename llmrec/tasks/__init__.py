@@ -1,11 +1,12 @@
 """What can be asked of a method. This module holds the facts of each task and imports nothing heavy; how a task asks,
-judges and stores stands in the module of its name, which all have the same five functions:
+judges and stores stands in the module of its name, which all have the same six functions:
 
     answer(method, split, part)                ask a fitted method; raises MethodError for what is no answer
     validate(method, split)                    figures on the validation part, for early stopping and tuning
     measure(answers, split, items, embeddings) all figures of the answers, an `llmrec.evaluate.measure.Measures`
     write(answers, split, folder)              files in the card's canonical ids; returns the answers' fingerprints
     read(folder, split, rates)                 what `write` wrote, in the split's ids
+    stored(folder)                             the fingerprints of what `write` wrote
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from llmrec.evaluate.answers import BATCH_BYTES
 from llmrec.evaluate.measure import Measures
 from llmrec.evaluate.popularity import Popularity
 from llmrec.evaluate.shown import Clicks, Values, per_impression, place
-from llmrec.stored import digest
+from llmrec.stored import digest, read_table
 from llmrec.types import Bools, Floats, Histories, Impressions, Int64, Items, Part, Split, Users
 
 BATCH = 512
@@ -146,20 +146,18 @@ def hashes(table: pl.DataFrame) -> dict[str, str]:
     return {"answers": digest([impression, item, above]), "scores": digest([score])}
 
 
+def stored(folder: Path) -> dict[str, str]:
+    """The fingerprints of what `write` wrote."""
+    return hashes(read_table(folder, "answers.parquet"))
+
+
 def read(folder: Path, split: Split, rates: dict[str, float]) -> ImpressionAnswers:
     """The stored answers of a run; ``rates`` (of written lists) mean nothing here.
 
     Raises:
         UserError: the file is missing or corrupt, or belongs to another split.
     """
-    path = folder / "answers.parquet"
-    if not path.exists():
-        raise UserError(f"{path}: not here (answers are not committed). Run the suite with --stale to make it again.")
-    try:
-        table = pl.read_parquet(path, columns=["impression", "item", "score"])
-    except (pl.exceptions.PolarsError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path}: cannot be read ({reason}). Delete {folder} and run the suite again.") from None
+    table = read_table(folder, "answers.parquet", ["impression", "item", "score"])
     impressions = split.impressions["test"]
     shown = impressions.shown
     same = len(table) == len(shown.items) and np.array_equal(table["item"], split.canonical[shown.items])

@@ -22,7 +22,7 @@ from llmrec.errors import MethodError, UserError
 from llmrec.evaluate.measure import Measures
 from llmrec.evaluate.popularity import Popularity
 from llmrec.evaluate.ratings import Values, auc, grouped_auc, mae, per_user, rmse
-from llmrec.stored import digest
+from llmrec.stored import digest, read_table
 from llmrec.types import Bools, Floats, Int32, Items, Part, Split
 
 BATCH = 65536
@@ -100,13 +100,18 @@ def write(answers: Ratings, split: Split, folder: Path) -> dict[str, str]:
         {"user": answers.users, "item": split.canonical[answers.items], "prediction": answers.predicted}
     )
     table.write_parquet(folder / "answers.parquet")
-    return fingerprints(table)
+    return hashes(table)
 
 
-def fingerprints(table: pl.DataFrame) -> dict[str, str]:
+def hashes(table: pl.DataFrame) -> dict[str, str]:
     """Fingerprints of answers in canonical ids: equal exactly where every prediction is equal."""
     columns = {"answers": ("user", "item", "prediction"), "scores": ("prediction",)}
     return {name: digest([table[column].to_numpy() for column in some]) for name, some in columns.items()}
+
+
+def stored(folder: Path) -> dict[str, str]:
+    """The fingerprints of what `write` wrote."""
+    return hashes(read_table(folder, "answers.parquet"))
 
 
 def read(folder: Path, split: Split, rates: dict[str, float] | None = None) -> Ratings:
@@ -115,14 +120,7 @@ def read(folder: Path, split: Split, rates: dict[str, float] | None = None) -> R
     Raises:
         UserError: the file is missing or corrupt, or belongs to another split.
     """
-    path = folder / "answers.parquet"
-    if not path.exists():
-        raise UserError(f"{path}: not here (answers are not committed). Run the suite with --stale to make it again.")
-    try:
-        table = pl.read_parquet(path, columns=["user", "item", "prediction"])
-    except (pl.exceptions.PolarsError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path}: cannot be read ({reason}). Delete {folder} and run the suite again.") from None
+    table = read_table(folder, "answers.parquet", ["user", "item", "prediction"])
     asked = _asked(split, "test")
     users, items = asked["user"].to_numpy(), asked["item"].to_numpy()
     if not (np.array_equal(table["user"], users) and np.array_equal(table["item"], split.canonical[items])):

@@ -19,7 +19,7 @@ from llmrec.evaluate.answers import BATCH_BYTES
 from llmrec.evaluate.found import check_found, place_found
 from llmrec.evaluate.measure import Measures
 from llmrec.evaluate.metrics import CUTOFFS, Values, per_user
-from llmrec.stored import digest
+from llmrec.stored import digest, read_table
 from llmrec.types import NO_ITEM, Bools, Floats, Int32, Items, Part, Requests, Split, Targets
 
 LIST_LENGTH = 20
@@ -136,20 +136,18 @@ def hashes(table: pl.DataFrame) -> dict[str, str]:
     return {"answers": digest([request, item]), "scores": digest([score])}
 
 
+def stored(folder: Path) -> dict[str, str]:
+    """The fingerprints of what `write` wrote."""
+    return hashes(read_table(folder, "answers.parquet"))
+
+
 def read(folder: Path, split: Split, rates: dict[str, float]) -> RequestAnswers:
     """The stored answers of a run; ``rates`` (of written lists) mean nothing here.
 
     Raises:
         UserError: the file is missing or corrupt, or belongs to another split.
     """
-    path = folder / "answers.parquet"
-    if not path.exists():
-        raise UserError(f"{path}: not here (answers are not committed). Run the suite with --stale to make it again.")
-    try:
-        table = pl.read_parquet(path, columns=["request", "item", "score"])
-    except (pl.exceptions.PolarsError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path}: cannot be read ({reason}). Delete {folder} and run the suite again.") from None
+    table = read_table(folder, "answers.parquet", ["request", "item", "score"])
     requests = split.requests["test"]
     whole = len(table) == len(requests) * LIST_LENGTH
     if not whole or not np.array_equal(table["request"], np.repeat(np.arange(len(requests)), LIST_LENGTH)):

@@ -7,11 +7,11 @@ from typing import Any
 
 from llmrec.evaluate import Answers, measure, validate
 from llmrec.evaluate import answer as ask
+from llmrec.stored import answer_hashes, read_tables, write_answers
 from llmrec.stored import read_answers as read
-from llmrec.stored import write_answers
 from llmrec.types import Part, Split
 
-__all__ = ["answer", "measure", "read", "validate", "write"]
+__all__ = ["answer", "measure", "read", "stored", "validate", "write"]
 
 LIST_LENGTH = 20
 """Items in a stored recommendation list."""
@@ -25,3 +25,8 @@ def answer(method: Any, split: Split, part: Part) -> Answers:
 def write(answers: Answers, split: Split, folder: Path) -> dict[str, str]:
     """ranks.parquet and answers.parquet (see `llmrec.stored`)."""
     return write_answers(answers, split, folder)
+
+
+def stored(folder: Path) -> dict[str, str]:
+    """The fingerprints of what `write` wrote."""
+    return answer_hashes(*read_tables(folder))
