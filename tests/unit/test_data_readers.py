@@ -8,6 +8,7 @@ import pytest
 
 from llmrec.data.cards import DataFile
 from llmrec.data.readers import Given, read, reader_names
+from llmrec.errors import UserError
 
 TABLE = {"user": "u", "item": "i", "value": "v", "time": "t"}
 
@@ -39,6 +40,24 @@ def test_plain_numbers_are_numbers_and_others_text(given):
     late = "".join(f"{n}\t1\t1\t2\n" for n in range(2000)) + "07\t1\t1\t2\n"  # the odd one is not among the first rows
     events = read("interactions", given("u\ti\tv\tt\n" + late))
     assert events["user"].to_list()[-2:] == ["1999", "07"] and events["item"].dtype == pl.Int64
+
+
+@pytest.mark.parametrize("odd", ["B00X", "99999999999999999999", "1 "])
+def test_an_id_behind_a_thousand_numbers_may_be_text(given, odd):
+    rows = "".join(f"{n}\t{n}\t1\t2\n" for n in range(2000)) + f"{odd}\t{odd}\t1\t2\n"
+    events = read("interactions", given("u\ti\tv\tt\n" + rows))
+    assert events["user"].to_list()[-2:] == ["1999", odd] and events["item"].to_list()[-1] == odd
+
+
+def test_ids_of_parquet_that_are_no_small_integers(given):
+    rest = {"i": ["x", "y"], "v": [1, 1], "t": [10, 20]}
+    whole = pl.DataFrame({"u": [1.0, 2.0], **rest})
+    assert read("interactions", given(whole, "a.parquet"))["user"].to_list() == [1, 2]
+    huge = pl.DataFrame({"u": pl.Series([2**63 + 5, 7], dtype=pl.UInt64), **rest})
+    assert read("interactions", given(huge, "b.parquet"))["user"].to_list() == [str(2**63 + 5), "7"]
+    broken = pl.DataFrame({"u": [1.0, 1.5], **rest})
+    with pytest.raises(UserError, match="row 2: 'u' is '1.5', every event needs a user"):
+        read("interactions", given(broken, "c.parquet"))
 
 
 @pytest.mark.parametrize("name", ["data.csv", "data.csv.gz"])

@@ -54,8 +54,8 @@ def _quick(given: Given, names: dict[str, str], wanted: list[str]) -> pl.DataFra
         frame = scan(given, types).select(*columns, *plain).collect(engine="streaming")
     except pl.exceptions.PolarsError:
         return None
-    if not all(frame[f"plain {n}"].all() for n in numeric):
-        return None
+    if not all(frame[f"plain {n}"].all() and not frame[n].null_count() for n in numeric):
+        return None  # an id further down is text, or too long for a number
     return frame.drop(f"plain {n}" for n in numeric)
 
 
@@ -63,7 +63,8 @@ def _careful(given: Given, names: dict[str, str], wanted: list[str]) -> pl.DataF
     """Read as text and then turned into numbers; a cell that cannot be turned becomes null, which is found later."""
     lazy = scan(given, dict.fromkeys(wanted, pl.String))
     types = lazy.collect_schema()
-    numeric = [n for n in ("user", "item") if types[names[n]].is_numeric()]
+    numeric = [n for n in ("user", "item") if types[names[n]].is_numeric() and types[names[n]] != pl.UInt64]
+    lazy = lazy.with_columns(_whole(names[n]) for n in numeric if types[names[n]].is_float())
     columns = _columns(given, names, numeric, types[names["time"]] if "time" in names else None)
     if given.file.drop:
         columns.append(_dropped(given.file.drop))
@@ -90,6 +91,11 @@ def _columns(given: Given, names: dict[str, str], numeric: list[str], time: pl.D
     if "official" in names:
         columns.append(pl.col(names["official"]).cast(pl.String).alias("official"))
     return columns
+
+
+def _whole(name: str) -> pl.Expr:
+    """Ids that the file holds as floats: null where one is no whole number, for 3.7 is not 3."""
+    return pl.when(pl.col(name) == pl.col(name).floor()).then(pl.col(name)).alias(name)
 
 
 def _moment(given: Given, column: pl.Expr, type: pl.DataType) -> pl.Expr:
