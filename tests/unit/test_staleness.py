@@ -145,6 +145,18 @@ def test_the_words_of_requests_count_for_requests_alone(monkeypatch, tmp_path):
     assert code_fingerprint(file, "mind-mini-zh") == read
 
 
+def test_of_the_readers_those_count_that_the_card_names(monkeypatch, tmp_path):
+    monkeypatch.setenv("LLMREC_DATASETS", str(tmp_path))
+    source = '[[sources]]\ninteractions = { path = "d.csv", reader = "%s" }\n'
+    (tmp_path / "d.toml").write_text(source % "table")
+    seen = []
+    monkeypatch.setattr("llmrec.staleness.closure", lambda files: seen.extend(files) or [])
+    for reader in ("table", "sequences"):
+        (tmp_path / "d.toml").write_text(source % reader)
+        code_fingerprint(MethodFile("mine", tmp_path / "mine.py"), "d")
+    assert [path.stem for path in seen].count("sequences") == 1 and [path.stem for path in seen].count("table") == 2
+
+
 def test_a_method_that_stops_early_depends_on_the_evaluation(tmp_path, monkeypatch):
     path = tmp_path / "mine.py"
     path.write_text(METHOD)
