@@ -50,7 +50,7 @@ MISTAKES = {
     "NaN": (GOOD + "b,y,nan,10\n", "line 3: 'v' is 'nan', expected a number, neither NaN nor infinite"),
     "infinite": (GOOD + "b,y,-inf,10\n", "line 3: 'v' is '-inf', expected a number, neither NaN nor infinite"),
     "too large": (GOOD + "b,y,1e60,10\n", "line 3: 'v' is '1e60', expected a number, neither NaN nor infinite"),
-    "text for a time": (GOOD * 3 + "b,y,1,yesterday\n", "line 5: 't' is 'yesterday', expected a number"),
+    "text for a time": (GOOD * 3 + "b,y,1,yesterday\n", "line 5: 't' is 'yesterday', expected a number of seconds"),
     "negative time": (GOOD + "b,y,1,-5\n", "line 3: 't' is '-5', expected a moment from 1970 on; leave such rows out"),
     "milliseconds": (
         GOOD + "b,y,1,1500000000000\n",
@@ -108,6 +108,33 @@ def test_a_wrong_row_of_parquet_is_named(refused):
 def test_a_missing_column_names_the_nearest(refused):
     message = refused("u,i,v,tt\n" + GOOD)
     assert message == "CARDS/orders.csv: no column 't' (the card's 'time'). Did you mean 'tt'?"
+
+
+def test_a_line_is_the_files_line(refused):
+    cell = HEAD + 'a,"x\ny",1,10\nb,z,bad,20\n'  # a cell that goes on over two lines
+    assert "line 4: 'v' is 'bad'" in refused(cell)
+    blank = '{"u": "a", "i": "x", "v": 1, "t": 10}\n\n{"u": "b", "i": "x", "v": "bad", "t": 10}\n'
+    assert "line 3: 'v' is 'bad'" in refused(blank, "orders.jsonl")
+
+
+def test_other_separators_and_formats_are_recognised(refused):
+    message = refused("u;i;v;t\na;x;1;10\n")
+    assert "no column 'u'" in message and 'add separator = ";" to the file in the card.' in message
+    assert "zip archive or an Excel workbook" in refused(b"PK\x03\x04", "orders.xlsx")
+    assert 'add encoding = "utf-16"' in refused((HEAD + GOOD).encode("utf-16"))
+    assert 'add format = "parquet"' in refused(b"PAR1....")
+
+
+def test_json_that_is_no_json(refused):
+    good = '{"u": "a", "i": "x", "v": 1, "t": 10}\n'
+    nan = refused(good + good.replace("1,", "NaN,"), "o.jsonl")
+    assert "line 2: not a JSON object on one line (NaN is no number" in nan
+    assert "line 1: not a JSON object on one line" in refused('[{"u": 1},\n', "o.jsonl")
+
+
+def test_names_that_are_not_as_many_as_columns(refused):
+    card = CARD.replace('"FILE",', '"FILE", names = ["u", "i", "v"],')
+    assert "the card has 3 'names', but the lines another count of columns" in refused(GOOD, card=card)
 
 
 def test_an_empty_file(refused):

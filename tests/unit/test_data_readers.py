@@ -56,7 +56,7 @@ def test_ids_of_parquet_that_are_no_small_integers(given):
     huge = pl.DataFrame({"u": pl.Series([2**63 + 5, 7], dtype=pl.UInt64), **rest})
     assert read("interactions", given(huge, "b.parquet"))["user"].to_list() == [str(2**63 + 5), "7"]
     broken = pl.DataFrame({"u": [1.0, 1.5], **rest})
-    with pytest.raises(UserError, match="row 2: 'u' is '1.5', every event needs a user"):
+    with pytest.raises(UserError, match=r"row 2: 'u' is '1\.5', every event needs a user"):
         read("interactions", given(broken, "c.parquet"))
 
 
@@ -96,6 +96,19 @@ def test_units_and_patterns_of_time(given):
     assert times(["2001-09-09 01:46:40", ""], "%Y-%m-%d %H:%M:%S") == [1_000_000_000, None]
     frame = pl.DataFrame({"u": [1], "i": [1], "t": pl.Series([1_000_000_000_000], dtype=pl.Datetime("ms"))})
     assert read("interactions", given(frame, "a.parquet", columns={**TABLE, "value": "i"}))["time"].to_list() == [10**9]
+
+
+def test_times_with_zones_in_either_spelling(given):
+    rows = "a,x,1,2024-01-01T10:00:00+02:00\nb,x,1,2024-01-01T08:00:00Z\n"
+    events = read("interactions", given("u,i,v,t\n" + rows, "a.csv", time_format="%Y-%m-%dT%H:%M:%S%z"))
+    assert events["time"].to_list() == [1_704_096_000] * 2
+
+
+def test_json_lines_with_a_mark_and_keys_that_come_later(given):
+    lines = '\ufeff{"u": "a", "i": "x"}\r\n{"u": "b", "i": "y", "t": 5}\r\n'
+    columns = {"user": "u", "item": "i", "time": "t"}
+    events = read("interactions", given(lines, "a.jsonl", columns=columns))
+    assert events.select("user", "time").rows() == [("a", None), ("b", 5)]
 
 
 def test_rows_that_are_no_events_say_by_which_rule(given):

@@ -9,7 +9,7 @@ import polars as pl
 
 from llmrec.data.cards import RowRule
 from llmrec.data.readers.given import Given
-from llmrec.data.readers.scan import collect, first_line, kind_of, scan
+from llmrec.data.readers.scan import collect, kind_of, line_of, scan
 
 LATEST = 4_102_444_800
 """2100-01-01 in seconds: a later time is in another unit."""
@@ -104,7 +104,8 @@ def _moment(given: Given, column: pl.Expr, type: pl.DataType) -> pl.Expr:
         return column.cast(pl.Datetime("us")).dt.epoch("s")
     unit = PER_SECOND.get(given.file.time_format)
     if unit is None:
-        return column.cast(pl.String).str.to_datetime(given.file.time_format, strict=False).dt.epoch("s")
+        form = given.file.time_format.replace("%z", "%#z")  # which also takes "Z"
+        return column.cast(pl.String).str.to_datetime(form, strict=False).dt.epoch("s")
     number = column if type.is_integer() else column.cast(pl.Float64, strict=False).floor()
     return (number // unit if unit > 1 else number).cast(pl.Int64, strict=False)
 
@@ -150,7 +151,7 @@ def _checked(given: Given, names: dict[str, str], frame: pl.DataFrame, *, times_
             row = at if rows is None else int(rows[at])
             cell = _cells(given, [names[ours]], row)[0]
             found = f"{names[ours]!r} is {cell!r}, " if cell else f"{names[ours]!r} is empty; "
-            raise given.fault(found + expected, row + first_line(given))
+            raise given.fault(found + expected, line_of(given, row))
 
     for ours, article in (("user", "a"), ("item", "an")):
         ids = frame[ours]
@@ -173,7 +174,9 @@ def _check_times(
 ) -> None:
     """Every time lies between 1970 and 2100, or its cell is empty; ``cells`` are the file's, if a time is null."""
     if cells is not None:
-        expected = "a number" if form in PER_SECOND else f"a time as in {form!r}"
+        expected = f"a time as in {form!r}"
+        if form in PER_SECOND:
+            expected = f'a number of {form}; where times are written out, say how: time_format = "%Y-%m-%d %H:%M:%S"'
         refuse(time.is_null() & (cells.fill_null("") != ""), "time", f"expected {expected}")
     refuse(
         (time < 0).fill_null(False), "time",

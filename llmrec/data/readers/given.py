@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -36,6 +37,11 @@ class Given:
     def is_plain(self) -> bool:
         """Whether the file can be read where it lies: not compressed, in UTF-8."""
         return self.path.suffix != ".gz" and self.file.encoding.lower().replace("-", "") == "utf8"
+
+    def starts_with(self, *marks: bytes) -> bool:
+        """Whether the file, as it lies there, begins with one of the marks."""
+        with self.path.open("rb") as stream:
+            return stream.read(max(map(len, marks))).startswith(marks)
 
     def data(self) -> bytes:
         """The file's bytes, uncompressed."""
@@ -84,5 +90,9 @@ class Given:
     def named(self, theirs: str, why: str, known: Collection[str]) -> str:
         """A column of the file. Raises UserError where it has none of that name."""
         if theirs not in known:
-            raise UserError(f"{self.path}: no column {theirs!r} ({why}).{nearest(theirs, known)}")
+            close = nearest(theirs, known)
+            if len(known) == 1 and (marks := [mark for mark in ";\t|," if mark in next(iter(known))]):
+                close = f" Its only column is {next(iter(known))!r}; if {marks[0]!r} stands between columns, add "
+                close += f"separator = {json.dumps(marks[0])} to the file in the card."
+            raise UserError(f"{self.path}: no column {theirs!r} ({why}).{close}")
         return theirs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +13,11 @@ import polars as pl
 
 from llmrec.data.readers.given import Given
 from llmrec.errors import UserError
+
+BOM = "\ufeff".encode()
+"""The mark that some programs put before text in UTF-8."""
+
+_PEEK = 1_000  # lines of JSON that tell which keys there are
 
 KINDS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".parquet": "parquet"}
 """Format by suffix; any other is a table with tabs."""
@@ -28,7 +34,7 @@ def first_line(given: Given) -> int:
 
 
 def column_names(given: Given) -> list[str]:
-    """The names of the file's columns; of JSON lines, the keys of the first."""
+    """The names of the file's columns; of JSON lines, the keys of the first thousand."""
     if kind_of(given) == "jsonl":
         return _keys(given)
     lazy = scan(given)
@@ -42,7 +48,7 @@ def column_names(given: Given) -> list[str]:
 
 def scan(given: Given, types: Mapping[str, type[pl.DataType]] | None = None) -> pl.LazyFrame:
     """The file as a lazy table. Every column of a text file is text but those in ``types``; of JSON lines there are
-    only those in ``types`` (by default the first line's keys, as text), nested values as JSON text.
+    only those in ``types`` (by default the first lines' keys, as text), nested values as JSON text.
 
     Raises:
         UserError: an empty file, another encoding, a truncated gzip file, no Parquet.
@@ -50,13 +56,16 @@ def scan(given: Given, types: Mapping[str, type[pl.DataType]] | None = None) -> 
     kind = kind_of(given)
     if not given.path.stat().st_size:
         raise given.fault("is empty")
+    if kind != "parquet" and (other := _other_format(given)):
+        raise given.fault(other)
     try:
         if kind == "parquet":
             lazy = pl.scan_parquet(given.path)
             lazy.collect_schema()
             return lazy
         if kind == "jsonl":
-            source = given.path if given.is_plain else io.BytesIO(given.plain_data())
+            plain = given.is_plain and not given.starts_with(BOM)
+            source = given.path if plain else io.BytesIO(given.plain_data().removeprefix(BOM))
             return pl.scan_ndjson(source, schema=dict(types or dict.fromkeys(_keys(given), pl.String)))
         return _scan_text(given, kind, dict(types or {}))
     except pl.exceptions.PolarsError as error:
@@ -81,13 +90,30 @@ def unreadable(given: Given, error: Exception) -> UserError:
     if kind == "jsonl":
         for number, line in enumerate(given.lines(), 1):
             try:
-                record = json.loads(line or "{}")
+                record = json.loads(line.strip() or "{}", parse_constant=_no_number)
             except ValueError as wrong:
                 return given.fault(f"not a JSON object ({wrong})", number)
             if not isinstance(record, dict):
                 return given.fault("not a JSON object", number)
         return given.fault(f"cannot be read as JSON lines: {said}")
+    if given.file.names and "new_columns" in said:
+        return given.fault(f"the card has {len(given.file.names)} 'names', but the lines another count of columns")
     return _ragged(given, kind) or given.fault(f"cannot be read as a table: {said}")
+
+
+def line_of(given: Given, row: int) -> int:
+    """The line where a row begins (in Parquet: its number, from 1): cells in quotation marks may hold ends of lines,
+    and between JSON objects lines may be blank."""
+    kind, count = kind_of(given), row + first_line(given)
+    if kind == "jsonl":
+        return next(itertools.islice((n for n, line in enumerate(given.lines(), 1) if line.strip()), row, None), count)
+    separator, quote = _marks(given, kind)
+    if kind == "parquet" or not quote or len(separator) > 1:
+        return count
+    begins, reader = 1, csv.reader((f"{line}\n" for line in given.lines()), delimiter=separator, quotechar=quote)
+    for _ in itertools.islice(reader, count - 1):
+        begins = reader.line_num + 1
+    return begins
 
 
 def _scan_text(given: Given, kind: str, types: dict[str, type[pl.DataType]]) -> pl.LazyFrame:
@@ -117,18 +143,36 @@ def _marks(given: Given, kind: str) -> tuple[str, str]:
 
 
 def _keys(given: Given) -> list[str]:
-    """The keys of the first line that is not blank."""
+    """The keys of the first records, as they come up; a record may lack some."""
+    keys: dict[str, None] = {}
     with given.path.open("rb") if given.is_plain else io.BytesIO(given.plain_data()) as stream:
-        for number, line in enumerate(stream, 1):
-            if line.strip():
+        for number, line in enumerate(itertools.islice(stream, _PEEK), 1):
+            if line := line.removeprefix(BOM).strip():
                 try:
-                    record = json.loads(line)
+                    record = json.loads(line, parse_constant=_no_number)
                 except ValueError as error:
-                    raise given.fault(f"not a JSON object ({error})", number) from None
+                    raise given.fault(f"not a JSON object on one line ({error})", number) from None
                 if not isinstance(record, dict):
                     raise given.fault("not a JSON object", number)
-                return list(record)
-    raise given.fault("is empty")
+                keys |= dict.fromkeys(record)
+    if not keys:
+        raise given.fault("is empty")
+    return list(keys)
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no number in JSON")
+
+
+def _other_format(given: Given) -> str | None:
+    """What a file is that is no text, and what to do about it."""
+    if given.starts_with(b"PK\x03\x04"):
+        return "is a zip archive or an Excel workbook; unpack it, or save the sheet as CSV"
+    if given.starts_with(b"PAR1"):
+        return 'is Parquet; add format = "parquet" to the file in the card'
+    if given.file.encoding.lower().replace("-", "") == "utf8" and given.starts_with(b"\xff\xfe", b"\xfe\xff"):
+        return 'is in UTF-16; add encoding = "utf-16" to the file in the card'
+    return None
 
 
 def _ragged(given: Given, kind: str) -> UserError | None:
