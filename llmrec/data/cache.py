@@ -1,7 +1,9 @@
 """The cache of parsed datasets: one folder a recipe (card and readers), written whole, checked at every use.
 
 Several processes share it: whoever comes second waits for the first to parse. A file that is not the one that was
-written, whatever happened to it, makes the folder void, and the dataset is parsed again.
+written makes the folder void, and the dataset is parsed again. A file counts as the one that was written while the
+system says that nothing has been written to it since (size and times of change, which no program can set back), else by
+its SHA-256: a cache that was copied is good, too.
 """
 
 from __future__ import annotations
@@ -11,7 +13,6 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,10 +28,12 @@ def read(folder: Path) -> tuple[dict[str, pl.DataFrame], dict[str, Any]] | None:
         note = json.loads((folder / _NOTE).read_text("utf-8"))
         if note["sum"] != _sum_of_note(note):
             return None
-        with ThreadPoolExecutor(1) as pool:  # sums are taken while tables are read
-            sums = pool.submit(lambda: {name: _sum(folder / f"{name}.parquet") for name in note["tables"]})
-            frames = {name: pl.read_parquet(folder / f"{name}.parquet") for name in note["tables"]}
-            return (frames, note["facts"]) if sums.result() == note["tables"] else None
+        paths = {name: folder / f"{name}.parquet" for name in note["tables"]}
+        for name, path in paths.items():
+            if _stamp(path) != note["stamps"][name] and _sum(path) != note["tables"][name]:
+                return None
+        frames = pl.collect_all([pl.scan_parquet(path) for path in paths.values()])
+        return dict(zip(paths, frames, strict=True)), note["facts"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, pl.exceptions.PolarsError):
         return None
 
@@ -41,12 +44,14 @@ def write(folder: Path, frames: Mapping[str, pl.DataFrame], facts: Mapping[str, 
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".parsing-") as temporary:
         staged = Path(temporary) / "tables"
         staged.mkdir()
-        sums = {}
+        paths = {name: staged / f"{name}.parquet" for name in frames}
         for name, frame in frames.items():
-            path = staged / f"{name}.parquet"
-            frame.write_parquet(path, compression="uncompressed", statistics=False)
-            sums[name] = _sum(path)
-        note: dict[str, Any] = {"tables": sums, "facts": dict(facts)}
+            frame.write_parquet(paths[name], compression="uncompressed", statistics=False)
+        note: dict[str, Any] = {
+            "tables": {name: _sum(path) for name, path in paths.items()},
+            "stamps": {name: _stamp(path) for name, path in paths.items()},
+            "facts": dict(facts),
+        }
         note["sum"] = _sum_of_note(note)
         (staged / _NOTE).write_text(json.dumps(note, indent=1, ensure_ascii=False) + "\n", "utf-8")
         shutil.rmtree(folder, ignore_errors=True)
@@ -68,6 +73,12 @@ def _sum(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def _stamp(path: Path) -> list[int]:
+    """Size, and when the file was last written to and last changed in any way."""
+    stat = path.stat()
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
+
+
 def _sum_of_note(note: Mapping[str, Any]) -> str:
-    told = json.dumps([note["tables"], note["facts"]], sort_keys=True)
+    told = json.dumps([note["tables"], note["stamps"], note["facts"]], sort_keys=True)
     return hashlib.sha256(told.encode()).hexdigest()

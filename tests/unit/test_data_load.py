@@ -1,6 +1,8 @@
 """From a card to a dataset: canonical ids, filters, the cache; on a small dataset in a mirror and on private cards."""
 
 import hashlib
+import os
+import shutil
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, distribution
@@ -125,13 +127,26 @@ def test_a_damaged_cache_is_noticed_and_rebuilt(mirrored, tmp_path, name, harm):
     (folder,) = (tmp_path / "cache" / "datasets").glob("small-*")
     good = {path.name: path.read_bytes() for path in folder.iterdir()}
     data, middle = good[name], len(good[name]) // 2
+    was = (folder / name).stat()
     if harm == "gone":
         (folder / name).unlink()
     else:
         turned = data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
         (folder / name).write_bytes(data[:middle] if harm == "cut" else turned)
+        os.utime(folder / name, ns=(was.st_atime_ns, was.st_mtime_ns))
     assert load("small").fingerprint == first.fingerprint
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == good
+    mended = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert {n: data for n, data in mended.items() if n != "note.json"} == {
+        n: data for n, data in good.items() if n != "note.json"
+    }
+
+
+def test_a_copied_cache_is_good(mirrored, tmp_path, monkeypatch):
+    first = load("small")
+    shutil.copytree(tmp_path / "cache", tmp_path / "copy")
+    monkeypatch.setenv("LLMREC_CACHE", str(tmp_path / "copy"))
+    monkeypatch.delenv("LLMREC_MIRROR")
+    assert load("small").fingerprint == first.fingerprint
 
 
 def test_two_processes_parse_once(mirrored, tmp_path):
