@@ -55,7 +55,8 @@ def votes(rule: RequestRule, n_items: int, tags: pl.DataFrame | None, fields: pl
 
 
 def read_labels(rule: RequestRule, n_items: int, votes: pl.DataFrame) -> Labels:
-    """Count the votes. A user has one vote for a label of an item, however often and in whatever spelling."""
+    """Count the votes. A user has one vote for a label of an item, however often and in whatever spelling; those who
+    are not among the dataset's users (null) have one together."""
     ignored = {name(text) for text in rule.ignore}
     names = {text: name(text) for text in votes["said"].unique()}
     votes = votes.with_columns(label=pl.col("said").replace_strict(names, return_dtype=pl.String))
