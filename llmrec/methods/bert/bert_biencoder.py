@@ -3,6 +3,10 @@
 Sentence-BERT (Reimers and Gurevych, EMNLP 2019) embeds the texts. Their mean says "this is a film", not which one, and
 is taken out; so is a part of what makes some directions loud in all texts (whitening: Su et al., arXiv 2103.15316). The
 defaults did best on the validation items of ml-100k (leave-one-out): ndcg@10 .040, and .011 as the encoder gives them.
+
+A request in words is compared with the items' embeddings as the encoder gives them: a request is no item, and what is
+true of the catalogue's mean is not true of it. On the validation requests of ml-latest-small that reached ndcg@10 .122,
+requests moved into the space of the histories .107; of hetrec2011-lastfm-2k .074 and .070.
 """
 
 from __future__ import annotations
