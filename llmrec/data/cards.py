@@ -80,6 +80,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import date, datetime
 from pathlib import Path, PurePosixPath
+from string import Formatter
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -133,6 +134,9 @@ ADMITS: dict[Time, tuple[ProtocolName, ...]] = {
 ARCHIVES = (".zip", ".whl", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 """How the name of an archive ends."""
 
+TIME_UNITS = ("seconds", "milliseconds", "microseconds")
+"""Units in which times since 1970 may be counted."""
+
 UNPUBLISHED = "unpublished"
 """The checksum of a file whose publisher gives none: its first download is trusted, later ones are compared with it."""
 
@@ -156,6 +160,30 @@ def _reader(name: str) -> str:
     return name
 
 
+def _encoding(name: str) -> str:
+    try:
+        "".encode(name)
+    except LookupError:
+        raise ValueError(f"no encoding {name!r}; for example utf-8, utf-16, latin-1, cp1252") from None
+    return name
+
+
+def _time_format(form: str) -> str:
+    if form not in TIME_UNITS and "%" not in form:
+        raise ValueError(f"expected a unit or a pattern such as '%Y-%m-%d %H:%M:%S'.{nearest(form, TIME_UNITS)}")
+    return form
+
+
+def _template(text: str) -> str:
+    try:
+        names = [name for _, name, _, _ in Formatter().parse(text) if name is not None]
+    except ValueError as error:
+        raise ValueError(f"{text!r} is no template: {error}") from None
+    if "" in names:
+        raise ValueError(f"{text!r}: name the field between the braces, as in '{{title}}'")
+    return text
+
+
 def _as_list(value: Any) -> Any:
     return value if isinstance(value, list | tuple) else [value]
 
@@ -163,6 +191,7 @@ def _as_list(value: Any) -> Any:
 Inside = Annotated[str, AfterValidator(_inside)]
 Checksum = Annotated[str, Field(pattern=rf"^([0-9a-f]{{64}}|md5:[0-9a-f]{{32}}|{UNPUBLISHED})$")]
 Texts = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
+Templates = Annotated[tuple[Annotated[str, AfterValidator(_template)], ...], BeforeValidator(_as_list)]
 
 
 class _Model(BaseModel):
@@ -211,15 +240,15 @@ class DataFile(_Model):
     sha256: Checksum | None = None  # of the file itself
     reader: Annotated[str, AfterValidator(_reader)] = "table"  # a module of llmrec.data.readers
     official: str | None = Field(None, pattern=r"^(train|valid|test|[1-9][0-9]*)$")  # the part that this file is
-    encoding: str = "utf-8"
+    encoding: Annotated[str, AfterValidator(_encoding)] = "utf-8"
     format: Literal["csv", "tsv", "jsonl", "parquet"] | None = None  # where the suffix does not say
-    separator: str | None = None  # between a table's columns; default: ',' in .csv, else a tab
-    quote: str | None = Field(None, max_length=1)  # around cells; default: '"' in .csv, else none ('')
+    separator: str | None = Field(None, pattern=r"^[\x01-\x7f]+$")  # of columns; default: ',' in .csv, else a tab
+    quote: str | None = Field(None, pattern=r"^[\x01-\x7f]?$")  # around cells; default: '"' in .csv, else none ('')
     names: tuple[str, ...] | None = None  # a table's column names; absent: its first line has them
     columns: dict[str, str] = Field(default_factory=dict)  # our name -> the file's
     flags: tuple[str, ...] = ()  # columns that say 1 where an item is of the category of that name
     list_separator: str = "|"  # between the categories of one cell
-    time_format: str = "seconds"  # since 1970; or "milliseconds", "microseconds", or as in "%Y-%m-%d %H:%M:%S" (UTC)
+    time_format: Annotated[str, AfterValidator(_time_format)] = "seconds"  # a unit, or as in "%Y-%m-%d %H:%M:%S" (UTC)
     drop: tuple[RowRule, ...] = ()
     duplicates: Literal["error", "first"] = "error"  # an item that is listed twice
     also: dict[str, DataFile] = Field(default_factory=dict)  # further files that the reader needs, by its own names
@@ -358,7 +387,7 @@ class Card(_Model):
     name: str
     title: str
     time: Time
-    sources: tuple[Source, ...] = Field(min_length=1)  # tried from first to last
+    sources: Annotated[tuple[Source, ...], BeforeValidator(_as_list)] = Field(min_length=1)  # tried from first to last
     scenario: Scenario = "not stated"
     language: str = "not stated"
     home: str = ""  # the official page
@@ -369,8 +398,8 @@ class Card(_Model):
     citation: str = ""  # BibTeX
     notes: str = ""  # who preprocessed it, what is missing
     protocols: tuple[ProtocolName, ...] = ()  # default: all that time and files admit
-    item_title: Texts = ("{title}",)  # the first without an empty field; else the title, else the raw id
-    item_text: tuple[str, ...] = ("{title}",)  # parts with an empty field are left out
+    item_title: Templates = ("{title}",)  # the first without an empty field; else the title, else the raw id
+    item_text: Templates = ("{title}",)  # parts with an empty field are left out
     filters: Filters = Filters()  # type: ignore[call-arg]
     rating: Rating | None = None
     requests: RequestRule | None = None  # how requests in words are made of the items' labels
@@ -382,6 +411,8 @@ class Card(_Model):
         for protocol in self.protocols:
             if protocol not in ADMITS[self.time]:
                 raise ValueError(f"time = {self.time!r} admits only {', '.join(ADMITS[self.time])}, not {protocol!r}")
+            if not self._has_files_for(protocol):
+                raise ValueError(f"protocols: {protocol!r} is impossible: no source has the files that it needs")
         if not self.protocols:
             self.__dict__["protocols"] = tuple(p for p in ADMITS[self.time] if self._has_files_for(p))
         return self
@@ -419,6 +450,26 @@ def read_card(path: Path) -> Card:
     return _checked(cardfiles.read_toml(path), path.stem, path)
 
 
+_PLAIN = {
+    "extra_forbidden": "there is no such key",
+    "missing": "it is missing",
+    "tuple_type": "expected a list, [...]",
+    "model_type": "expected a table, { key = value, ... }",
+    "model_attributes_type": "expected a table, { key = value, ... }",
+}
+"""What pydantic says in its own terms, by the type of its error."""
+
+_SHAPES = {
+    "address": '"local", "mirror", "mirror:folder", "pypi:name==1.0" or an address that begins with "https://"',
+    "separator": "one or more ASCII characters",
+    "quote": "one ASCII character, or '' for none",
+    "official": '"train", "valid", "test" or the number of a fold',
+    "sha256": f'64 hexadecimal digits, "md5:" and 32 of them, or "{UNPUBLISHED}"',
+    "md5": "32 hexadecimal digits",
+}
+"""What a key whose text has a fixed shape expects."""
+
+
 def _checked(raw: dict[str, Any], name: str, path: Path) -> Card:
     try:
         return Card.model_validate({**raw, "name": name, "folder": path.resolve().parent})
@@ -426,17 +477,20 @@ def _checked(raw: dict[str, Any], name: str, path: Path) -> Card:
         wrong = error.errors()
         first = next((e for e in wrong if e["type"] == "extra_forbidden"), wrong[0])  # a slip also lacks the right key
         key = ".".join(str(part) for part in first["loc"]) or "(whole card)"
-        close = ""
-        if first["type"] == "extra_forbidden":
-            close = _known_keys(str(first["loc"][-1]), first["loc"])
-        raise UserError(f"{path}: key {key!r}: {first['msg']}.{close}") from None
+        said = first["msg"].removeprefix("Value error, ").rstrip(".")
+        if first["type"] in _PLAIN:
+            said = _PLAIN[first["type"]]
+        elif first["type"] == "string_pattern_mismatch" and first["loc"][-1] in _SHAPES:
+            said = f"expected {_SHAPES[str(first['loc'][-1])]}, not {first['input']!r}"
+        close = _known_keys(str(first["loc"][-1]), first["loc"]) if first["type"] == "extra_forbidden" else ""
+        raise UserError(f"{path}: key {key!r}: {said}{'' if said.endswith('?') else '.'}{close}") from None
 
 
 def _known_keys(key: str, place: tuple[int | str, ...]) -> str:
     """The nearest key that the table at this place may have."""
     model: type[BaseModel] = Card
     for part in place[:-1]:
-        if part in ROLES or part == "also":
+        if (model is Source and part in ROLES) or part == "also":
             model = DataFile
         elif isinstance(part, str):
             inner: dict[str, type[BaseModel]] = {
@@ -444,6 +498,7 @@ def _known_keys(key: str, place: tuple[int | str, ...]) -> str:
                 "filters": Filters,
                 "rating": Rating,
                 "drop": RowRule,
+                "requests": RequestRule,
             }
             model = inner.get(part, model)
     return nearest(key, [*model.model_fields, *(["reader"] if model is Source else [])])

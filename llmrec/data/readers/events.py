@@ -7,15 +7,15 @@ from collections.abc import Callable, Collection
 
 import polars as pl
 
-from llmrec.data.cards import RowRule
+from llmrec.data.cards import TIME_UNITS, RowRule
 from llmrec.data.readers.given import Given
 from llmrec.data.readers.scan import collect, kind_of, line_of, scan
 
 LATEST = 4_102_444_800
 """2100-01-01 in seconds: a later time is in another unit."""
 
-PER_SECOND = {"seconds": 1, "milliseconds": 1_000, "microseconds": 1_000_000}
-"""Units of time that ``time_format`` may name; any other word is a pattern of strptime."""
+PER_SECOND = dict(zip(TIME_UNITS, (1, 1_000, 1_000_000), strict=True))
+"""How many of a unit of time make a second; what ``time_format`` says beside is a pattern of strptime."""
 
 _PEEK = 1_000  # rows that tell whether ids look like numbers
 
