@@ -27,8 +27,8 @@ def catalogue_findings(dataset: Dataset) -> list[Finding]:
     """Text, near-duplicates, and the second source where the card carries one."""
     texts, titles = dataset.items.texts, dataset.items.titles
     empty = np.array([not text.strip() for text in texts], bool)
-    known = np.zeros(len(dataset.users), bool)
-    known[dataset.interactions.user[~empty[dataset.interactions.item]]] = True
+    user, item = dataset.interactions.user, dataset.interactions.item
+    active, readable = np.unique(user), np.unique(user[~empty[item]])
     same = duplicates(titles)
     alike = near_duplicates(titles)
     return [
@@ -37,7 +37,7 @@ def catalogue_findings(dataset: Dataset) -> list[Finding]:
             why="content and language models know nothing of them",
         ),
         Finding(
-            "catalogue", "users all of whose items are without text", int((~known).sum()), len(known),
+            "catalogue", "users all of whose items are without text", len(active) - len(readable), len(active),
             why="content and language models know nothing of them",
         ),
         Finding(

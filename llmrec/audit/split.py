@@ -11,6 +11,8 @@ from llmrec.types import Bools, Int32, Items, Split, Targets
 
 def split_findings(split: Split, items: Items) -> list[Finding]:
     """All findings about one split."""
+    if split.impressions or split.requests:
+        return _impressions(split) if split.impressions else _requests(split)
     targets = split.targets("test")
     owner = np.repeat(targets.users, targets.counts)
     asked = f"{len(targets.users):,} users asked"
@@ -24,6 +26,57 @@ def split_findings(split: Split, items: Items) -> list[Finding]:
         *_ids(split, targets, owner),
     ]
     return found
+
+
+def _impressions(split: Split) -> list[Finding]:
+    """What was shown: how much there is to judge, and what of it is new to what methods fit on."""
+    seen, known = _seen(split.fit.item, split.n_items), _seen(split.fit.user, split.n_users)
+    test = split.impressions["test"]
+    clicked = np.bincount(test.shown.rows[test.clicked], minlength=len(test))
+    return [
+        Finding("split", "training events", len(split.train), why=f"{split.n_users:,} users, {split.n_items:,} items"),
+        Finding("split", "validation impressions", len(split.impressions["valid"])),
+        Finding(
+            "split", "test impressions", len(test),
+            why=f"{len(split.asked['test']):,} users asked; under 300 a table is marked small and decides no claim",
+        ),
+        Finding(
+            "split", "test impressions without a choice (nothing or everything clicked)",
+            int(((clicked == 0) | (clicked == test.shown.lengths)).sum()), len(test), why="left out of every mean",
+        ),
+        Finding(
+            "split", "clicked candidates that training never saw (cold items)",
+            int((~seen[test.shown.items[test.clicked]]).sum()), int(test.clicked.sum()),
+            why="collaborative filtering cannot recommend them",
+        ),
+        Finding(
+            "split", "test impressions of users that training never saw (cold users)",
+            int((~known[test.users.ids]).sum()), len(test),
+            why="methods that learn a vector per user know nothing of them",
+        ),
+        Finding(
+            "split", "test impressions without any history", int((test.users.histories.lengths == 0).sum()), len(test),
+            why="everybody can only go by what was shown",
+        ),
+    ]  # fmt: skip
+
+
+def _requests(split: Split) -> list[Finding]:
+    """What is asked in words: how much there is to judge, and how much could be the answer."""
+    seen, test = _seen(split.fit.item, split.n_items), split.requests["test"]
+    return [
+        Finding("split", "training events", len(split.train), why=f"{split.n_users:,} users, {split.n_items:,} items"),
+        Finding("split", "validation requests", len(split.requests["valid"])),
+        Finding("split", "test requests", len(test), why="under 300 a table is marked small and decides no claim"),
+        Finding(
+            "split", "candidates (items with a label)", int(split.candidates.sum()), split.n_items,
+            why="of the others nobody knows whether they would answer",
+        ),
+        Finding(
+            "split", "answers of test requests that training never saw (cold items)",
+            int((~seen[test.relevant.items]).sum()), len(test.relevant.items), why="popularity says nothing of them",
+        ),
+    ]  # fmt: skip
 
 
 def _ties(split: Split, targets: Targets) -> list[Finding]:

@@ -1,6 +1,7 @@
 """The audit's findings, on tables made by hand and on real data whose oddities are known."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,11 @@ import pytest
 
 from llmrec import toy
 from llmrec.audit import audit
-from llmrec.audit.catalogue import agree, duplicates, near_duplicates, normal
+from llmrec.audit.catalogue import agree, catalogue_findings, duplicates, near_duplicates, normal
 from llmrec.audit.split import split_findings
-from llmrec.data import load
+from llmrec.data import Dataset, load
 from llmrec.records import Protocol
+from llmrec.types import Histories, Impressions, Items, Requests, Users
 
 MIRROR = Path(__file__).resolve().parents[3] / "shared" / "data"
 
@@ -59,6 +61,48 @@ def test_times_that_leak():
     assert found["test events earlier than some training event"].count == 1  # user 0's, at 20 < 50
     assert found["share of training that lies after a test event, on average"].value == pytest.approx(0.25)
     assert found["test events whose item others take later, in training"].count == 1  # item 2, taken by user 1 at 50
+
+
+def test_impressions_are_counted_as_such():
+    split = toy.leave_one_out([[0, 1, 2], [2, 1, 0]], 4)
+    users = Users(np.array([0, 1, 1], np.int32), Histories(np.array([0, 1, 3, 3]), np.array([0, 2, 1], np.int32), 4))
+    shown = Histories(np.array([0, 2, 4, 6]), np.array([3, 1, 0, 2, 1, 2], np.int32), 4)
+    log = Impressions(users, shown, np.array([True, False, False, True, True, True]))
+    nothing = split.test.__class__(split.test.frame.clear(), 2, 4)
+    asked = {"valid": np.array([0, 1], np.int32), "test": np.array([0, 1], np.int32)}
+    found = by_name(
+        split_findings(
+            replace(split, test=nothing, asked=asked, impressions={"fit": log, "valid": log, "test": log}), toy.items(4)
+        )
+    )
+    assert found["test impressions"].count == 3
+    assert found["test impressions without a choice (nothing or everything clicked)"].count == 1
+    assert found["test impressions without any history"].count == 1
+    assert found["clicked candidates that training never saw (cold items)"].count == 2  # items 3 and 1
+    assert found["test impressions of users that training never saw (cold users)"].count == 0
+    assert not any("test users" in name for name in found)
+
+
+def test_requests_are_counted_as_such():
+    split = toy.leave_one_out([[0, 1, 2], [2, 1, 0]], 4)
+    asks = Requests(["a", "b"], Histories(np.array([0, 1, 3]), np.array([0, 3, 1], np.int32), 4), ["k", "k"])
+    found = by_name(split_findings(replace(split, requests={"valid": asks, "test": asks}), toy.items(4)))
+    assert found["test requests"].count == 2
+    assert found["answers of test requests that training never saw (cold items)"].share == pytest.approx(2 / 3)
+    assert not any("test users" in name for name in found)
+
+
+def test_users_without_events_have_no_items_without_text():
+    here = Dataset("d", None, toy.interactions([[0, 1], [2], []], 3), toy_items(["a", "", ""]), ["1", "2", "3"], "")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("llmrec.audit.catalogue.second_titles", lambda card: {})
+        found = by_name(catalogue_findings(here))["users all of whose items are without text"]
+    assert (found.count, found.of) == (1, 2)
+
+
+def toy_items(texts):
+    ids = [str(i) for i in range(len(texts))]
+    return Items(pl.DataFrame({"raw_id": ids, "title": ids, "text": texts, "categories": [[""]] * len(texts)}))
 
 
 def test_ml_100k_is_as_odd_as_is_known():
