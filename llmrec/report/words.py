@@ -89,8 +89,8 @@ def p_value(value: float) -> str:
 def metric_column(key: str) -> Column:
     """The column of a metric: "ndcg@10", "coverage@10", "novelty@10", ..."""
     name = key.split("@")[0]
-    if name in ("recall", "ndcg", "hit", "mrr", "map", "precision", "auc"):
-        return Column(key, key, "", 1, fraction, accuracy=True)
+    if name in ("recall", "ndcg", "hit", "mrr", "map", "precision", "auc", "user_auc"):
+        return Column(key, key.replace("_", " "), "", 1, fraction, accuracy=True)
     if name in ("rmse", "mae"):
         return Column(key, key, "", -1, fraction, accuracy=True)
     if name == "novelty":

@@ -7,7 +7,8 @@ import pytest
 
 from llmrec.records import Protocol
 from llmrec.report.page import _ties
-from llmrec.report.words import protocol_words
+from llmrec.report.words import metric_column, protocol_words
+from llmrec.tasks import TASKS
 
 
 @pytest.mark.parametrize(
@@ -52,3 +53,12 @@ def test_what_ties_decide(counts, said):
 
 def test_without_times_nothing_is_said_of_ties():
     assert _ties([SimpleNamespace(counts={"users": 9})]) == []
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=list(TASKS))
+def test_every_accuracy_metric_says_which_way_is_better(task):
+    single = ("auc", "user_auc") if task.name == "rating" else ()
+    for metric in (*task.accuracy, *single):
+        column = metric_column(metric)
+        assert column.accuracy, metric
+        assert column.better == (1 if metric in single else task.better), metric
