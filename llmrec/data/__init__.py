@@ -10,12 +10,13 @@ from pathlib import Path
 
 import polars as pl
 
-from llmrec.cardfiles import DESCRIPTIVE, file_name
+from llmrec.cardfiles import DESCRIPTIVE, dataset_names, file_name
 from llmrec.content import cache_folder
 from llmrec.data import cache, catalogue, requests, tables
-from llmrec.data.cards import Card, Source, card, dataset_names
+from llmrec.data.cards import Card, card
 from llmrec.data.fetch import obtain, obtainable, place_of
 from llmrec.data.parsing import parse_source
+from llmrec.data.sources import Source
 from llmrec.seeds import canonical_json
 from llmrec.types import Interactions, Items
 

@@ -77,33 +77,18 @@ the file's. A complete card:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import date, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from string import Formatter
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from llmrec import cardfiles
-from llmrec.cardfiles import dataset_names
-from llmrec.content import PACKAGE
 from llmrec.data.requests.rule import RequestRule
+from llmrec.data.sources import ROLES, UNPUBLISHED, DataFile, Part, Role, RowRule, Source, as_list
 from llmrec.errors import UserError, nearest
 from llmrec.records import ProtocolName
-
-__all__ = [
-    "ADMITS",
-    "Card",
-    "DataFile",
-    "Filters",
-    "Role",
-    "Source",
-    "Statistics",
-    "card",
-    "dataset_names",
-    "read_card",
-]
 
 Time = Literal["exact", "order", "none"]
 """What is known of when events happened: the moment; only each user's order; nothing."""
@@ -131,48 +116,6 @@ ADMITS: dict[Time, tuple[ProtocolName, ...]] = {
 }  # fmt: skip
 """The protocols that each knowledge of time can carry; a card may admit fewer, never more."""
 
-ARCHIVES = (".zip", ".whl", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-"""How the name of an archive ends."""
-
-TIME_UNITS = ("seconds", "milliseconds", "microseconds")
-"""Units in which times since 1970 may be counted."""
-
-UNPUBLISHED = "unpublished"
-"""The checksum of a file whose publisher gives none: its first download is trusted, later ones are compared with it."""
-
-
-def _inside(path: str) -> str:
-    parts = PurePosixPath(path).parts
-    if not parts or path.startswith("/") or ".." in parts or "\\" in path or ":" in path:
-        raise ValueError("must be a relative path inside the dataset's folder, without '..'")
-    return path
-
-
-def reader_names() -> list[str]:
-    """The formats that can be read: the modules of `llmrec.data.readers` that are no part of others."""
-    shared = ("__init__", "events", "given", "loose", "scan")
-    return sorted(p.stem for p in (PACKAGE / "data" / "readers").glob("*.py") if p.stem not in shared)
-
-
-def _reader(name: str) -> str:
-    if name not in reader_names():
-        raise ValueError(f"no reader {name!r}.{nearest(name, reader_names())}")
-    return name
-
-
-def _encoding(name: str) -> str:
-    try:
-        "".encode(name)
-    except LookupError:
-        raise ValueError(f"no encoding {name!r}; for example utf-8, utf-16, latin-1, cp1252") from None
-    return name
-
-
-def _time_format(form: str) -> str:
-    if form not in TIME_UNITS and "%" not in form:
-        raise ValueError(f"expected a unit or a pattern such as '%Y-%m-%d %H:%M:%S'.{nearest(form, TIME_UNITS)}")
-    return form
-
 
 def _template(text: str) -> str:
     try:
@@ -184,167 +127,10 @@ def _template(text: str) -> str:
     return text
 
 
-def _as_list(value: Any) -> Any:
-    return value if isinstance(value, list | tuple) else [value]
+Templates = Annotated[tuple[Annotated[str, AfterValidator(_template)], ...], BeforeValidator(as_list)]
 
 
-Inside = Annotated[str, AfterValidator(_inside)]
-Checksum = Annotated[str, Field(pattern=rf"^([0-9a-f]{{64}}|md5:[0-9a-f]{{32}}|{UNPUBLISHED})$")]
-Texts = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
-Templates = Annotated[tuple[Annotated[str, AfterValidator(_template)], ...], BeforeValidator(_as_list)]
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class RowRule(_Model):
-    """Rows of a file that are no events, by one of the file's own columns: a cancelled order, a missing customer."""
-
-    column: str
-    starts_with: Texts = ()
-    equals: Texts = ()
-    empty: bool = False
-    below: float | None = None
-    above: float | None = None
-
-    @model_validator(mode="after")
-    def _one_condition(self) -> RowRule:
-        if (
-            sum(map(bool, (self.starts_with, self.equals, self.empty)))
-            + (self.below is not None)
-            + (self.above is not None)
-            != 1
-        ):
-            raise ValueError("give one of starts_with, equals, empty, below, above")
-        return self
-
-    @property
-    def words(self) -> str:
-        """The rule as one would say it."""
-        if self.empty:
-            return f"{self.column} is empty"
-        if self.starts_with or self.equals:
-            verb = "starts with" if self.starts_with else "is"
-            return f"{self.column} {verb} {' or '.join(self.starts_with or self.equals)}"
-        return (
-            f"{self.column} is below {self.below}" if self.below is not None else f"{self.column} is above {self.above}"
-        )
-
-
-class DataFile(_Model):
-    """One file of a source and how it is read."""
-
-    path: str = Field(min_length=1)  # in the source's place, or in the archive
-    archive: Inside | None = None  # path of the archive in the source's place
-    sha256: Checksum | None = None  # of the file itself
-    reader: Annotated[str, AfterValidator(_reader)] = "table"  # a module of llmrec.data.readers
-    official: str | None = Field(None, pattern=r"^(train|valid|test|[1-9][0-9]*)$")  # the part that this file is
-    encoding: Annotated[str, AfterValidator(_encoding)] = "utf-8"
-    format: Literal["csv", "tsv", "jsonl", "parquet"] | None = None  # where the suffix does not say
-    separator: str | None = Field(None, pattern=r"^[\x01-\x7f]+$")  # of columns; default: ',' in .csv, else a tab
-    quote: str | None = Field(None, pattern=r"^[\x01-\x7f]?$")  # around cells; default: '"' in .csv, else none ('')
-    names: tuple[str, ...] | None = None  # a table's column names; absent: its first line has them
-    columns: dict[str, str] = Field(default_factory=dict)  # our name -> the file's
-    flags: tuple[str, ...] = ()  # columns that say 1 where an item is of the category of that name
-    list_separator: str = "|"  # between the categories of one cell
-    time_format: Annotated[str, AfterValidator(_time_format)] = "seconds"  # a unit, or as in "%Y-%m-%d %H:%M:%S" (UTC)
-    drop: tuple[RowRule, ...] = ()
-    duplicates: Literal["error", "first"] = "error"  # an item that is listed twice
-    also: dict[str, DataFile] = Field(default_factory=dict)  # further files that the reader needs, by its own names
-    options: dict[str, Any] = Field(default_factory=dict)  # what a special reader wants to know
-
-    @property
-    def where(self) -> str:
-        """The file's place within the source, unlike that of any other: "a/b.csv" or "a.zip!b.csv"."""
-        return f"{self.archive}!{self.path}" if self.archive else self.path
-
-    def all(self) -> Iterator[DataFile]:
-        """This file and those that its reader needs besides."""
-        yield self
-        for other in self.also.values():
-            yield from other.all()
-
-
-Role = Literal["interactions", "official", "items", "tags", "impressions", "requests", "crosscheck"]
-ROLES: tuple[Role, ...] = get_args(Role)
-
-Files = Annotated[tuple[DataFile, ...], BeforeValidator(_as_list)]
-
-
-class Source(_Model):
-    """One way to the data: a place and the files in it (see above)."""
-
-    address: str = Field(
-        "local", pattern=r"^(local|mirror(:[A-Za-z0-9._-]+)?|pypi:[A-Za-z0-9._-]+==[A-Za-z0-9._]+|https?://\S+)$"
-    )
-    sha256: Annotated[str, Field(pattern=rf"^([0-9a-f]{{64}}|{UNPUBLISHED})$")] | None = None  # of the archive or file
-    md5: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None  # where the publisher gives no better one
-    checksums: dict[str, Checksum] = Field(default_factory=dict)  # path in the place -> checksum
-    interactions: Files = ()
-    official: Files = ()
-    items: Files = ()
-    tags: Files = ()
-    impressions: Files = ()
-    requests: Files = ()
-    crosscheck: Files = ()
-
-    @property
-    def kind(self) -> Literal["local", "mirror", "pypi", "archive", "folder", "file"]:
-        """What the address is."""
-        for kind in ("local", "mirror", "pypi"):
-            if self.address.startswith(kind):
-                return kind
-        if self.address.endswith("/"):
-            return "folder"
-        return "archive" if self.address.endswith(ARCHIVES) else "file"
-
-    def files(self, *roles: Role) -> list[DataFile]:
-        """The files of some roles (default: all), with those that their readers need besides; each place once."""
-        chosen = [part for role in roles or ROLES for file in getattr(self, role) for part in file.all()]
-        return list({file.where: file for file in chosen}.values())
-
-    def checksum(self, path: str) -> str | None:
-        """The published checksum of a plain file or an archive by its path in the place: 64 hex digits (SHA-256),
-        "md5:" and 32, "unpublished", or None where it has none (local; inside an archive that has one)."""
-        own = [f.sha256 for f in self.files() if f.where == path and f.sha256]
-        return self.checksums.get(path) or (own[0] if own else None)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _readers(cls, raw: Any) -> Any:
-        """``reader`` of a source is that of every file which names none."""
-        if not isinstance(raw, dict) or "reader" not in raw:
-            return raw
-        reader = raw["reader"]
-        given = {key: value for key, value in raw.items() if key != "reader"}
-        for role in ROLES:
-            if role in given:
-                files = _as_list(given[role])
-                given[role] = [{"reader": reader, **file} if isinstance(file, dict) else file for file in files]
-        return given
-
-    @model_validator(mode="after")
-    def _checked(self) -> Source:
-        if not (self.interactions or self.impressions):
-            raise ValueError("a source needs a file of interactions (or of impressions)")
-        whole = self.kind in ("pypi", "archive", "file")
-        if whole and not (self.sha256 or self.md5):
-            raise ValueError(
-                f"a source that is downloaded needs the archive's sha256 (or md5, or sha256 = {UNPUBLISHED!r})"
-            )
-        for file in self.files():
-            if self.kind != "local" or file.archive:
-                _inside(file.path)
-            if file.archive and whole:
-                raise ValueError(f"{file.where!r}: an archive in an archive cannot be read")
-            outer = file.archive or file.path
-            if self.kind in ("mirror", "folder") and self.checksum(outer) is None:
-                raise ValueError(f"{outer!r} has no checksum: give its sha256, or {UNPUBLISHED!r} if there is none")
-        return self
-
-
-class Filters(_Model):
+class Filters(Part):
     """What is kept, in this order. ``core = k``: users and items with fewer than k interactions go, until no such one
     is left; ``user_core`` and ``item_core`` where the two differ."""
 
@@ -358,7 +144,7 @@ class Filters(_Model):
     catalogue: Literal["listed", "interacted"] = "listed"  # keep listed items that nobody touched, or not
 
 
-class Statistics(_Model):
+class Statistics(Part):
     """Published counts after the card's filters; further ones (tags, ratings, ...) by any name. `llmrec datasets show`
     compares them with the data."""
 
@@ -374,20 +160,20 @@ class Statistics(_Model):
         return {name: value for name, value in self.model_dump().items() if value is not None}
 
 
-class Rating(_Model):
+class Rating(Part):
     """What the values mean, for the task ``rating``."""
 
     scale: tuple[float, float]  # the lowest and the highest that can be given
     liked: float  # the lowest that says "liked"
 
 
-class Card(_Model):
+class Card(Part):
     """Everything that is known about a dataset before its data are read. Only title, time and sources are needed."""
 
     name: str
     title: str
     time: Time
-    sources: Annotated[tuple[Source, ...], BeforeValidator(_as_list)] = Field(min_length=1)  # tried from first to last
+    sources: Annotated[tuple[Source, ...], BeforeValidator(as_list)] = Field(min_length=1)  # tried from first to last
     scenario: Scenario = "not stated"
     language: str = "not stated"
     home: str = ""  # the official page

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from llmrec.content import cache_folder
-from llmrec.data.cards import UNPUBLISHED
+from llmrec.data.sources import UNPUBLISHED
 from llmrec.errors import ChecksumError
 
 _WORDS = {"sha256": "SHA-256", "md5": "MD5"}

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Literal
 
 from llmrec.content import cache_folder
-from llmrec.data.cards import UNPUBLISHED, Card, Source
+from llmrec.data.cards import Card
 from llmrec.data.checksums import check, first_seen, trust
 from llmrec.data.download import download
 from llmrec.data.pieces import MIRROR, Piece, copies, installed, mirror_name, pieces
+from llmrec.data.sources import UNPUBLISHED, Source
 from llmrec.data.store import downloads, key, lock, store, stored, writing
 from llmrec.errors import ChecksumError, UserError
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import polars as pl
 
 from llmrec.data import catalogue, tables
-from llmrec.data.cards import Card, DataFile, Source
+from llmrec.data.cards import Card
 from llmrec.data.readers import Given, read
+from llmrec.data.sources import DataFile, Source
 from llmrec.data.tables import Ids
 from llmrec.errors import UserError
 from llmrec.types import Interactions
@@ -49,6 +50,7 @@ def parse_source(card: Card, source: Source, found: Mapping[str, Path]) -> Parse
         events = _events(source.interactions, found)
         if source.official:
             events = tables.with_official(card, events, _events(source.official, found, "official"))
+        _check_listed(source, found, events, listed)
         events, steps = tables.filtered(card, events, listed)
     seen = [] if shown is None else [shown["shown"].explode(), shown["history"].explode()]
     users = tables.sorted_ids(events["user"], *([] if shown is None else [shown["user"]]))
@@ -79,6 +81,16 @@ def _events(files: Sequence[DataFile], found: Mapping[str, Path], role: str = "i
         if len({frame.schema[name] for frame in frames}) > 1:  # numbers here, text there: text
             frames = [frame.with_columns(pl.col(name).cast(pl.String)) for frame in frames]
     return pl.concat(frames, how="diagonal")
+
+
+def _check_listed(source: Source, found: Mapping[str, Path], events: pl.DataFrame, listed: pl.DataFrame) -> None:
+    """Item tables are of the items that are interacted with: if they have none of them, ids are written differently."""
+    if len(listed) and not events["item"].unique().cast(pl.String).is_in(listed["raw_id"].implode()).any():
+        files = ", ".join(str(found[file.where]) for file in source.items)
+        raise UserError(
+            f"{files}: no item that is interacted with is listed here: ids are like {listed['raw_id'][0]!r} here, and "
+            f"like '{events['item'][0]}' in {found[source.interactions[0].where]}. They must be written alike."
+        )
 
 
 def _item_table(file: DataFile, found: Mapping[str, Path]) -> pl.DataFrame:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
-from llmrec.data.cards import UNPUBLISHED, Card, DataFile, Source
+from llmrec.data.cards import Card
+from llmrec.data.sources import UNPUBLISHED, DataFile, Source
 from llmrec.errors import UserError
 
 MIRROR = "LLMREC_MIRROR"

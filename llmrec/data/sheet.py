@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from llmrec.data.cards import UNPUBLISHED, Card
+from llmrec.data.cards import Card
 from llmrec.data.fetch import obtainable, place, place_of
 from llmrec.data.pieces import pieces
+from llmrec.data.sources import UNPUBLISHED
 from llmrec.data.ties import tie_share
 from llmrec.types import Items
 

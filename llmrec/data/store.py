@@ -11,9 +11,9 @@ from pathlib import Path
 
 from llmrec.content import cache_folder
 from llmrec.data.archives import extract
-from llmrec.data.cards import UNPUBLISHED
 from llmrec.data.checksums import check, digest
 from llmrec.data.pieces import Piece
+from llmrec.data.sources import UNPUBLISHED
 from llmrec.errors import UserError
 
 _NOTE = ".llmrec.json"

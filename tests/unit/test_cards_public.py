@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 
 from llmrec import cardfiles
+from llmrec.cardfiles import dataset_names
 from llmrec.content import content_root
 from llmrec.data import load
-from llmrec.data.cards import UNPUBLISHED, card, dataset_names
+from llmrec.data.cards import card
+from llmrec.data.sources import UNPUBLISHED
 from llmrec.records import Protocol
 from llmrec.split import make_split
 

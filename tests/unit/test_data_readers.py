@@ -6,8 +6,8 @@ import json
 import polars as pl
 import pytest
 
-from llmrec.data.cards import DataFile
 from llmrec.data.readers import Given, read, reader_names
+from llmrec.data.sources import DataFile
 from llmrec.errors import UserError
 
 TABLE = {"user": "u", "item": "i", "value": "v", "time": "t"}

@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 
 from llmrec.data import card, catalogue, parse
-from llmrec.data.cards import DataFile
 from llmrec.data.readers import Given, caserec, coco, hetrec, keyed, mind_mini, movielens_csv, recprompt
+from llmrec.data.sources import DataFile
 from llmrec.errors import UserError
 
 

@@ -6,9 +6,9 @@ import json
 import polars as pl
 import pytest
 
-from llmrec.data.cards import DataFile
 from llmrec.data.readers import amazon, goodbooks, goodreads, mind, steam
 from llmrec.data.readers.given import Given
+from llmrec.data.sources import DataFile
 from llmrec.errors import UserError
 
 

@@ -21,8 +21,8 @@ import importlib
 
 import polars as pl
 
-from llmrec.data.cards import Role, reader_names
 from llmrec.data.readers.given import Given
+from llmrec.data.sources import Role, reader_names
 from llmrec.errors import UserError
 
 __all__ = ["Given", "read", "reader_names"]

@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection
 
 import polars as pl
 
-from llmrec.data.cards import TIME_UNITS, RowRule
 from llmrec.data.readers.given import Given
 from llmrec.data.readers.scan import collect, kind_of, line_of, scan
+from llmrec.data.sources import TIME_UNITS, RowRule
 
 LATEST = 4_102_444_800
 """2100-01-01 in seconds: a later time is in another unit."""

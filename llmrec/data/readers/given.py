@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from llmrec.data.cards import DataFile
+from llmrec.data.sources import DataFile
 from llmrec.errors import UserError, nearest
 
 
