@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from llmrec.context import Context
-from llmrec.errors import MethodError, Skip
+from llmrec.errors import MethodError, Skip, UserError
 from llmrec.types import Split
 
 
@@ -27,10 +27,17 @@ def fit(
 
     Raises:
         MethodError: a method that says it stops early did not set ``ctx.chosen_epochs``.
+        UserError: the protocol validates, but nobody has a target to validate on.
         Skip: the split asks for users unseen in training, of whom the method can know nothing.
     """
     if split.given and not getattr(make(), "folds_in", True):
         raise Skip("knows users only from training (folds_in = False), and this protocol asks unseen ones")
+    validates = split.fit_data == "train" or early_stops
+    if validates and not (len(split.asked["valid"]) or split.impressions or split.requests):
+        raise UserError(
+            "no user has a target to validate on under this protocol, so that no epoch and no baseline can be chosen. "
+            "Use other cuts, or fit_data = 'train+valid' with methods that do not stop early."
+        )
     if split.fit_data == "train":
         return _fitted(make(), split, _stage(ctx, "fit", validate=lambda method: validate(method, split)), ctx)
     if not early_stops:

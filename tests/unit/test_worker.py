@@ -1,5 +1,6 @@
 """Parts of the worker: reasons for failure, the learning curve over several attempts, fitting under a protocol."""
 
+import contextlib
 import dataclasses
 import errno
 
@@ -112,6 +113,18 @@ def test_fitting_on_both_parts_first_chooses_the_epochs_on_train_alone(tmp_path)
 def test_fitting_on_both_parts_without_early_stopping_happens_once(tmp_path):
     log, validated, _, _ = fitted(tmp_path, "train+valid", False)
     assert log == [("train+valid", False, None, "fit")] and validated == []
+
+
+@pytest.mark.parametrize(("fit_data", "early_stops", "fits"), [
+    ("train", False, False), ("train", True, False), ("train+valid", True, False), ("train+valid", False, True),
+])  # fmt: skip
+def test_nobody_to_validate_on_is_said_before_anything_is_fitted(fit_data, early_stops, fits):
+    split = toy.leave_one_out([[0, 1, 2, 3]] * 3, 4, fit_data=fit_data)
+    split = dataclasses.replace(split, asked={**split.asked, "valid": np.empty(0, np.int32)})
+    log = []
+    with pytest.raises(UserError, match="validate on") if not fits else contextlib.nullcontext():
+        fit(lambda: Recorder(log, 3), split, Context(seed=0, items=toy.items(4)), dict, early_stops=early_stops)
+    assert bool(log) == fits
 
 
 def test_early_stopping_without_a_chosen_epoch_is_an_error(tmp_path):
