@@ -168,7 +168,9 @@ def _measure_again(record: Record, folder: Path, root: Path, split: Any, items: 
     task = implementation(record.spec.task)
     rates = {name: value for name, value in record.metrics.items() if name.endswith("_rate")}
     validation = {name: value for name, value in record.metrics.items() if name.startswith("valid/")}
-    measures = task.measure(task.read(folder, split, rates), split, items, embeddings)
+    answers = task.read(folder, split, rates)
+    _check_stored(record, folder)
+    measures = task.measure(answers, split, items, embeddings)
     after = record.model_copy(
         update={
             "metrics": {**validation, **measures.metrics},

@@ -2,6 +2,7 @@
 
 import json
 
+import polars as pl
 import pytest
 
 from llmrec.errors import UserError
@@ -112,6 +113,10 @@ def test_reeval_measures_stored_answers_and_keeps_the_rest(done, tmp_path):
     assert after.metrics == pytest.approx(expected) and after.slices == record.slices
     assert (after.provenance, after.cost, after.seeds) == (record.provenance, record.cost, record.seeds)
     assert {p.name for p in folder.iterdir()} >= {"ranks.parquet", "answers.parquet", "users.parquet", "log.txt"}
+    lists = pl.read_parquet(folder / "answers.parquet")
+    lists.with_columns(score=pl.col("score") / 2).write_parquet(folder / "answers.parquet")
+    (again,) = reevaluate(suite, tmp_path)
+    assert again.after is None and "not those of its record" in again.reason
     (folder / "answers.parquet").unlink()
     (again,) = reevaluate(suite, tmp_path)
     assert again.after is None and "answers.parquet" in again.reason
