@@ -7,9 +7,9 @@ Each column is solved by coordinate descent on the Gram matrix G = X'X (scikit-l
 changes no answer, and no dense Gram matrix is needed where the data are sparse. Of what is left only the ``neighbours``
 items with the largest binary cosine may speak for an item (fsSLIM in the paper); 0 takes all.
 
-Defaults: ndcg@10 on validation items (leave-one-out) is .0927 on ml-100k and .0520 on amazon2014-beauty. Best of 13
-tries on ml-100k .0929 (l1 .5, l2 50), of 4 on beauty .0522 (200 neighbours, l2 10). All neighbours, with l1 1 and
-l2 30, gave .0927 on ml-100k: nothing is lost by leaving most of them out.
+Defaults: ndcg@10 on validation items (leave-one-out) is .0924 on ml-100k and .0520 on amazon2014-beauty. The best of 13
+tries on ml-100k has .0932 (l2 50), of 4 on beauty .0522 (200 neighbours, l2 10). All neighbours with l1 1, l2 30 give
+.0931 on ml-100k: little is lost by leaving most of them out. (Tries but these of ml-100k: at most 100 sweeps.)
 
 Source: Ning and Karypis, SLIM: Sparse Linear Methods for Top-N Recommender Systems, ICDM 2011.
 """
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from llmrec.context import Context
     from llmrec.types import Floats, Int32, Split, Users
 
-SWEEPS = 100
+SWEEPS = 1000
 """Passes over the coordinates after which a column is left as it is."""
 
 DENSE_FROM = 0.1
@@ -110,7 +110,7 @@ class Slim:
             target[rows] = common
             rows = np.arange(len(dense), dtype=np.int32)
         else:
-            some = dense[np.ix_(rows, rows)] if dense is not None else _block(gram, rows)
+            some = dense[np.ix_(rows, rows)] if dense is not None else gram[:, rows][rows].toarray(order="C")
             target = common
         # Of the data themselves the solver needs the number of rows and the column's length alone: one row makes its
         # objective, a mean over rows, the sum above.
@@ -125,14 +125,3 @@ class Slim:
         self.cut_short += int(sweeps[0] >= SWEEPS)
         found = weights[:, 0] > 0
         return weights[found, 0], rows[found]
-
-
-def _block(gram: csc_matrix, rows: Int32) -> Floats:
-    """The Gram matrix of some items as an array; several times as fast as scipy's own ``gram[rows][:, rows]``."""
-    columns = gram[:, rows]
-    place = np.full(gram.shape[0], -1)
-    place[rows] = np.arange(len(rows))
-    row, column = place[columns.indices], np.repeat(np.arange(len(rows)), np.diff(columns.indptr))
-    out = np.zeros((len(rows), len(rows)))
-    out[row[row >= 0], column[row >= 0]] = columns.data[row >= 0]
-    return out
