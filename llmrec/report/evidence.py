@@ -211,6 +211,12 @@ class Block:
         """Units that were asked: users with a target, impressions, requests."""
         return len(self.finished[0].units[0]) if self.finished else 0
 
+    @property
+    def with_history(self) -> int | None:
+        """Users asked of whom anything is known then; None where records do not say, or several folds say it."""
+        known = [r.counts.get("test_users_with_history") for line in self.finished for r in line.records]
+        return known[0] if known and len(self.folds) == 1 else None
+
 
 def gather(suite: Suite, *, root: Path | None = None) -> list[Block]:
     """A suite's runs by dataset and row, with the records of other programs' answers (`llmrec score`) added.

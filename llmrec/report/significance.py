@@ -166,6 +166,11 @@ class Findings:
         if self.block.n_users and self.block.n_users < SMALL:
             unit = self.block.task.unit
             said.append(f"Small: {self.block.n_users} {unit} are fewer than {SMALL}, so this table decides no claim.")
+        if (warm := self.block.with_history) is not None and warm < self.block.n_users:
+            said.append(
+                f"Of {self.block.n_users:,} {self.block.task.unit} {warm:,} have a history when they are asked; of the "
+                "others nothing is known."
+            )
         if len(self.block.seeds) < SEEDS_FOR_A_CLAIM:
             seeds = len(self.block.seeds)
             said.append(

@@ -337,6 +337,16 @@ def test_few_users_decide_no_claim(empty_lab):
     assert any("120 users are fewer than 300" in said for said in make(empty_lab).findings.sentences())
 
 
+@pytest.mark.parametrize(("known", "said"), [(90, True), (943, False), (None, False)])
+def test_users_of_whom_nothing_is_known_are_told(empty_lab, known, said):
+    counts = {"users": 943, **({"test_users_with_history": known} if known else {})}
+    for planned in empty_lab.suite.runs():
+        if planned.label in ("ease", "popularity"):
+            empty_lab.write(planned, counts=counts)
+    sentences = make(empty_lab).findings.sentences()
+    assert any("Of 943 users 90 have a history" in sentence for sentence in sentences) == said
+
+
 def test_answers_of_other_programs_stand_in_the_table(whole_lab):
     plan = whole_lab.plan("ease")
     spec = plan.spec.model_copy(update={"method": "external:their-model"})
