@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -155,7 +156,15 @@ class Child:
             os.killpg(self.process.pid, signal.SIGKILL)
 
 
-def make_job(spec: RunSpec, file: MethodFile, threads: int, checkpoints: Path, *, alone: bool) -> Job:
+def make_job(
+    spec: RunSpec,
+    file: MethodFile,
+    threads: int,
+    checkpoints: Path,
+    *,
+    alone: bool,
+    floors: Mapping[int, float] | None = None,
+) -> Job:
     """What a worker is told to do one run here and now."""
     return Job(
         spec=spec.model_dump(mode="json"),
@@ -170,6 +179,7 @@ def make_job(spec: RunSpec, file: MethodFile, threads: int, checkpoints: Path, *
         torch=needs_torch(file),
         alone=alone,
         provenance=provenance(threads).model_dump(mode="json"),
+        floors={str(epoch): floor for epoch, floor in (floors or {}).items()},
     )
 
 

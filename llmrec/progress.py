@@ -65,7 +65,8 @@ def outcome(record: Record) -> str:
     """A finished run in words: "ok  ndcg@10 0.0412  3.1 s" or "failed: the reason"."""
     if record.status != Status.OK:
         return f"{record.status}: {record.error}"
-    primary = TASKS[record.spec.task].primary
+    task = TASKS[record.spec.task]
+    primary = task.primary if record.spec.part == "test" else task.validation
     figure = record.metrics.get(primary)
     shown = f"  {primary} {figure:.4f}" if figure is not None else ""
     return f"ok{shown}  {_duration(record.cost.total_seconds)}"

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from llmrec.errors import UserError
-from llmrec.records import Record, write_record
+from llmrec.records import Record, Status, write_record
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
@@ -45,9 +45,9 @@ def publish(staging: Path, home: Path) -> None:
 
 
 def publish_failure(record: Record, staging: Path, home: Path) -> None:
-    """Put the record of a run that gave no figures in place; of its files only the log stays."""
+    """Put the record of a run that gave no figures in place; only its log and a pruned trial's curve stay."""
     for path in staging.iterdir():
-        if path.name != "log.txt":
+        if path.name != "log.txt" and (record.status, path.name) != (Status.PRUNED, "curve.jsonl"):
             path.unlink()
     write_record(record, staging)
     _sync(staging)

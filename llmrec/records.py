@@ -17,7 +17,15 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from llmrec.errors import UserError
 from llmrec.seeds import content_hash
@@ -34,6 +42,7 @@ class Status(StrEnum):
     TIMEOUT = "timeout"  # time limit reached
     SKIPPED = "skipped"  # cannot run here (missing package, no GPU); the reason is in `error`
     INTERRUPTED = "interrupted"  # Ctrl-C
+    PRUNED = "pruned"  # a trial of tuning that fell behind the others at a stated epoch
 
 
 class _Model(BaseModel):
@@ -94,6 +103,15 @@ class RunSpec(_Model):
     method: str
     params: dict[str, Any] = Field(default_factory=dict)  # only those that differ from the method's defaults
     seed: int = Field(0, ge=0)
+    part: Literal["test", "valid"] = "test"  # "valid": a trial of tuning, which the test part is kept from
+
+    @model_serializer(mode="wrap")
+    def _without_test(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Written only where it says something, so that a run which is judged on the test part has the id it had."""
+        written: dict[str, Any] = serialise(self)
+        if self.part == "test":
+            del written["part"]
+        return written
 
     @property
     def run_id(self) -> str:

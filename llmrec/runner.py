@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,8 @@ class Options:
     root: Path = field(default_factory=results_folder)
     extra: Path | None = None  # a folder of the user's own methods
     watchers: Sequence[Watcher] = (Silent(),)
+    floors: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+    """Run id of a trial of tuning -> epoch -> the validation figure below which it is pruned."""
 
     def due(self, found: State) -> bool:
         """Whether a run in this state is to be run."""
@@ -207,7 +209,10 @@ class _Queue:
         code = code_fingerprint(planned.file, planned.spec.dataset, planned.spec.task)
         checkpoints = checkpoint_folder(self.options.root, planned.spec.run_id, machine, code)
         _only_current(checkpoints)
-        job = make_job(planned.spec, planned.file, self.options.threads, checkpoints, alone=self.options.jobs == 1)
+        job = make_job(
+            planned.spec, planned.file, self.options.threads, checkpoints, alone=self.options.jobs == 1,
+            floors=self.options.floors.get(planned.spec.run_id),
+        )  # fmt: skip
         child = Child.start(job, staging, self.options.limits, gpu)
         self.active.append(_Active(planned, child, lock, home, checkpoints, gpu, _now()))
         for watcher in self.options.watchers:
@@ -281,6 +286,8 @@ class _Queue:
                 shutil.rmtree(child.staging)  # an earlier record says more
             else:
                 publish_failure(record, child.staging, active.home)
+            if ending.status == Status.PRUNED:
+                _remove_checkpoints(active.checkpoints)
         self.active.remove(active)
         if active.gpu:
             self.free_gpus.append(active.gpu)

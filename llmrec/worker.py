@@ -20,7 +20,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +56,7 @@ class Job:
     torch: bool  # whether the method may use torch
     alone: bool  # nothing is run beside it
     provenance: dict[str, Any]
+    floors: dict[str, float] = field(default_factory=dict)  # epoch -> validation figure below which a trial is pruned
 
     def write(self, path: Path) -> None:
         """Write it where ``main`` will read it."""
@@ -64,6 +65,10 @@ class Job:
 
 class Stopped(BaseException):
     """The runner asked for the end, or is gone."""
+
+
+class Pruned(BaseException):
+    """A trial of tuning fell behind. No method's `except Exception` keeps it going."""
 
 
 def main() -> int:
@@ -116,6 +121,7 @@ def do(job: Job, staging: Path, emit: Emit) -> Record:
     def note(event: dict[str, Any]) -> None:
         curve.add(event)
         emit(event)
+        _prune(event, curve, job.floors, staging)
 
     ctx = Context(
         seed=spec.seed, items=items, device=job.device, folder=Path(job.checkpoints), emit=note,
@@ -128,15 +134,22 @@ def do(job: Job, staging: Path, emit: Emit) -> Record:
         method = fit(lambda: cls(**given), split, ctx, task.validate, early_stops=file.early_stops)
     cost["fit_seconds"] += curve.earlier_seconds
     cost["fit_cpu_seconds"] += curve.earlier_cpu_seconds
-    emit({"stage": "answer"})
-    with _clock(cost, "answer"):
-        answers = task.answer(method, split, "test")
-    emit({"stage": "measure"})
-    embeddings = _diversity_embeddings(items, ctx) if spec.task == "topn" else None
-    measures = task.measure(answers, split, items, embeddings)
+    metrics: dict[str, float] = {}
+    slices: dict[str, dict[str, float]] = {}
+    counts: dict[str, int] = {}
+    hashes: dict[str, str] = {}
+    if spec.part == "test":
+        emit({"stage": "answer"})
+        with _clock(cost, "answer"):
+            answers = task.answer(method, split, "test")
+        emit({"stage": "measure"})
+        embeddings = _diversity_embeddings(items, ctx) if spec.task == "topn" else None
+        measures = task.measure(answers, split, items, embeddings)
+        measures.users.write_parquet(staging / facts.units_file)
+        cost["answers_per_second"] = len(measures.users) / max(cost["answer_seconds"], 1e-9)
+        metrics, slices, counts = measures.metrics, measures.slices, measures.counts
+        hashes = task.write(answers, split, staging)
     validation = _validation(split, method, curve, task.validate)
-    measures.users.write_parquet(staging / facts.units_file)
-    hashes = task.write(answers, split, staging)
     curve.write(staging / "curve.jsonl")
     return Record(
         run_id=spec.run_id,
@@ -145,9 +158,9 @@ def do(job: Job, staging: Path, emit: Emit) -> Record:
         params={**_plain(parameters(cls)), **given},
         family=file.family,
         status=Status.OK,
-        metrics={**measures.metrics, **validation},
-        slices=measures.slices,
-        counts={**split.counts, **ctx.counts, **measures.counts},
+        metrics={**metrics, **validation},
+        slices=slices,
+        counts={**split.counts, **ctx.counts, **counts},
         fingerprints={
             "data": dataset.fingerprint, "split": split.fingerprint, "code": job.code, "evaluation": job.evaluation,
             **_generator(spec, dataset), **hashes,
@@ -156,7 +169,6 @@ def do(job: Job, staging: Path, emit: Emit) -> Record:
         provenance=Provenance(**{**job.provenance, "models": ctx.models, "started": started, "finished": _now()}),
         cost=Cost(
             **cost,
-            answers_per_second=len(measures.users) / max(cost["answer_seconds"], 1e-9),
             total_seconds=time.monotonic() - began + curve.earlier_seconds,
             total_cpu_seconds=_cpu_seconds() + curve.earlier_cpu_seconds,
             peak_rss_bytes=_peak_memory(),
@@ -175,6 +187,8 @@ def explain(error: BaseException) -> tuple[Status, str]:
 
     text = " ".join(str(error).split())
     name = type(error).__name__
+    if isinstance(error, Pruned):
+        return Status.PRUNED, text
     if isinstance(error, MemoryError) or name == "OutOfMemoryError" or "can't allocate memory" in text:
         return Status.OOM, f"out of memory: {text or name}"
     if isinstance(error, ModuleNotFoundError) and (reason := missing((error.name or "llmrec").split(".")[0])):
@@ -192,6 +206,17 @@ def _validation(split: Split, method: Any, curve: Curve, validate: Any) -> dict[
     if split.fit_data != "train":
         return {}
     return {f"valid/{curve.watched}": validate(method, split)[curve.watched]}
+
+
+def _prune(event: dict[str, Any], curve: Curve, floors: dict[str, float], staging: Path) -> None:
+    """End a trial whose best validation figure so far is worse than its floor at this epoch; its curve is kept."""
+    floor, best = floors.get(str(event.get("epoch"))), curve.best()
+    if floor is not None and best is not None and curve.better * best < curve.better * floor:
+        curve.write(staging / "curve.jsonl")
+        raise Pruned(
+            f"pruned after epoch {event['epoch']}: best {curve.watched} {best:.4f}, "
+            f"median of earlier trials {floor:.4f}"
+        )
 
 
 def _generator(spec: RunSpec, dataset: Dataset) -> dict[str, str]:
