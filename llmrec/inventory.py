@@ -91,8 +91,9 @@ def suites() -> Rows:
     for name in suite_names():
         try:
             suite = load_suite(name)
+            runs = len(suite.runs())
         except UserError as error:
             rows.append((name, "", "", "", str(error)))
             continue
-        rows.append((name, ", ".join(suite.datasets), str(len(suite.entries)), str(len(suite.runs())), suite.title))
+        rows.append((name, ", ".join(suite.datasets), str(len(suite.entries)), str(runs), suite.title))
     return rows

@@ -16,7 +16,8 @@
     params = { epochs = 20 }
 
 ``folds = [1, 2, 3, 4, 5]`` runs all official folds of a dataset. A row with ``control = true`` stands apart and never
-competes; only such a row may change the protocol: ``protocol = { withhold = false }``.
+competes; only such a row may change the protocol: ``protocol = { withhold = false }``. ``params = "tuned"`` takes what
+`llmrec tune` has found for each dataset; ``fixed = { loss = "bce" }`` beside it is set and not searched.
 
 Every mistake in it is one sentence: file, key, what was expected, and the nearest right name.
 """
@@ -31,7 +32,7 @@ import typing
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -42,6 +43,7 @@ from llmrec.errors import UserError, nearest
 from llmrec.records import Protocol, RunSpec, TaskName
 from llmrec.split.admits import check
 from llmrec.tasks import TASKS
+from llmrec.tuned import check_tuned, read_tuned, space_of, tuned_path
 
 
 class _Part(BaseModel):
@@ -66,7 +68,12 @@ class Entry(_Part):
 
     name: str = Field(description="a method's name, for example 'ease' or 'recbole:BPR'")
     label: str = Field(default="", description="the name of the row; default: the method's name")
-    params: dict[str, Any] = Field(default_factory=dict, description="a table of parameters")
+    params: dict[str, Any] | Literal["tuned"] = Field(
+        default_factory=dict, description="a table of parameters, or the word 'tuned'"
+    )
+    fixed: dict[str, Any] = Field(
+        default_factory=dict, description="with params = 'tuned': a table of parameters that are not searched"
+    )  # of a checked suite: all that the row sets itself, whichever way
     control: bool = Field(default=False, description="true for a row that is shown apart and never competes")
     protocol: dict[str, Any] = Field(
         default_factory=dict, description="a table of protocol options that this control row changes"
@@ -148,16 +155,32 @@ class Suite:
         for seed in seeds or self.seeds:
             for dataset, fold, entry in itertools.product(datasets or self.datasets, self.folds or (None,), kept):
                 file = self.files[entry.name]
+                protocol = changed(self.protocol, {**({"fold": fold} if fold else {}), **entry.protocol})
                 spec = RunSpec(
                     task=self.task,
                     dataset=dataset,
-                    protocol=changed(self.protocol, {**({"fold": fold} if fold else {}), **entry.protocol}),
+                    protocol=protocol,
                     method=entry.name,
-                    params=entry.params,
+                    params=self._tuned(entry, dataset, protocol) if entry.params == "tuned" else entry.params,
                     seed=seed if file.seeded else 0,
                 )
                 planned.setdefault((entry.label, spec.run_id), Planned(entry.label, spec, file, entry.control))
         return list(planned.values())
+
+    @property
+    def typed(self) -> str:
+        """What a user types to name this suite."""
+        return self.name if suite_names().get(self.name) == self.path else str(self.path)
+
+    def _tuned(self, entry: Entry, dataset: str, protocol: Protocol) -> dict[str, Any]:
+        """The parameters that `llmrec tune` has frozen for a row."""
+        path, file = tuned_path(self.path.parent, dataset, entry.label), self.files[entry.name]
+        found = read_tuned(path, self.typed)
+        check_tuned(
+            found, path, self.typed, task=self.task, dataset=dataset, method=entry.name, file=file, fixed=entry.fixed,
+            protocol=protocol.model_dump(mode="json"),
+        )  # fmt: skip
+        return check_params(entry.name, found.params, file, str(path))
 
 
 def changed(protocol: Protocol, options: dict[str, Any]) -> Protocol:
@@ -204,9 +227,9 @@ def load_suite(name_or_path: str | Path, extra: Path | None = None) -> Suite:
                 f"it has {', '.join(found.verbs)}."
             )
         files[entry.name] = found
-        params = check_params(entry.name, entry.params, found, where)
+        changes = {"label": entry.label or entry.name, **_checked_params(entry, found, where)}
         _check_control(entry, protocol, file.task, where)
-        entries.append(entry.model_copy(update={"label": entry.label or entry.name, "params": params}))
+        entries.append(entry.model_copy(update=changes))
     labels = [entry.label for entry in entries]
     if twice := [label for label in labels if labels.count(label) > 1]:
         raise UserError(f"{path}: two rows are called {twice[0]!r}. Give each its own `label`.")
@@ -238,6 +261,18 @@ def check_params(name: str, params: dict[str, Any], file: MethodFile, where: str
         wanted = file.params[missing[0]].annotation
         raise UserError(f"{where}: parameter {missing[0]!r} has no default: give a {wanted}.")
     return different
+
+
+def _checked_params(entry: Entry, file: MethodFile, where: str) -> dict[str, Any]:
+    """``params`` and ``fixed`` of a checked row."""
+    if entry.params == "tuned":
+        check_params(entry.name, entry.fixed, file, f"{where}: key 'fixed'")
+        if not space_of(entry.name, file, entry.fixed):
+            raise UserError(f"{where}: key 'params': {entry.name!r} has nothing to tune that 'fixed' has not set.")
+        return {}
+    if entry.fixed:
+        raise UserError(f"{where}: key 'fixed': goes with params = \"tuned\"; here 'params' itself sets what is set.")
+    return {"params": check_params(entry.name, entry.params, file, where), "fixed": entry.params}
 
 
 def _same(left: Any, right: Any) -> bool:

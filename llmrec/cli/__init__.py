@@ -13,6 +13,7 @@ from llmrec.errors import UserError
 
 COMMANDS = {
     "run": ("run", "status", "show", "verify", "reeval"),
+    "tune": ("tune",),
     "report": ("report", "compare"),
     "datasets": ("fetch",),
     "listing": ("list_", "new", "check", "doctor", "score"),

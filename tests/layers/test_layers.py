@@ -24,7 +24,7 @@ LAYERS = (
     (
         "many runs",
         "audit child contract contract_rating doctor examination fingerprints inventory progress publish recheck "
-        "report results runner scoring subject suite template track",
+        "report results runner scoring subject suite template track tuned tuning",
     ),
     ("the surface", "__init__ __main__ cli methods"),
 )
