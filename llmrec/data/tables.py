@@ -128,10 +128,7 @@ def in_order(card: Card, events: pl.DataFrame, users: Ids, items: Ids) -> tuple[
     Within a user events are ordered by time (``time = "exact"``), equal times in the file's order; else by the file.
     """
     if card.time == "exact" and events["time"].null_count():
-        raise UserError(
-            f"{card.name}: the card says time = 'exact', but {events['time'].null_count():,} events have none. "
-            "Say time = 'order' if the files are in order, else 'none'."
-        )
+        raise UserError(f"{card.name}: the card says time = 'exact', but {_without_time(events)}.")
     columns = [users.numbers(events["user"]).alias("user"), items.numbers(events["item"]).alias("item")]
     frame = pl.DataFrame([*columns, *(events[n] for n in ("value", "time", "official") if n in events.columns)])
     keys = ["user", "time"] if card.time == "exact" else ["user"]
@@ -183,6 +180,19 @@ def fingerprint(
         for row in table.iter_rows() if table is not None else ():
             digest.update(f"{row}/".encode())
     return digest.hexdigest()
+
+
+def _without_time(events: pl.DataFrame) -> str:
+    """Which events have no time, and what to do about it."""
+    order = "say time = 'order' in the card if the files are in order, else 'none'"
+    none = events.filter(pl.col("time").is_null())
+    if len(none) == len(events):
+        return f"no event has one: name the column of times in 'columns', or {order}"
+    user, item = none.select("user", "item").row(0)
+    return (
+        f"{len(none):,} events have none, the first that of user '{user}' and item '{item}': leave such rows out with "
+        f"drop = [{{ column = '...', empty = true }}], or {order}"
+    )
 
 
 def _drop_rows(events: pl.DataFrame, note: Callable[[str, pl.DataFrame], pl.DataFrame]) -> pl.DataFrame:

@@ -132,9 +132,19 @@ def test_json_that_is_no_json(refused):
     assert "line 1: not a JSON object on one line" in refused('[{"u": 1},\n', "o.jsonl")
 
 
+def test_a_slip_in_columns_loses_no_column(refused):
+    message = refused(HEAD + GOOD, card=CARD.replace('value = "v"', 'vlaue = "v"'))
+    assert message == "CARDS/orders.csv: the card's 'columns' name 'vlaue', which is none of ours. Did you mean 'value'?"
+
+
+def test_items_whose_ids_are_written_otherwise(refused):
+    message = refused(HEAD + "1,7,1,10\n", card=CARD + ITEMS, **{"goods.csv": "id,name\nP007,Tea\n"})
+    assert "no item that is interacted with is listed here: ids are like 'P007' here, and like '7' in" in message
+
+
 def test_names_that_are_not_as_many_as_columns(refused):
     card = CARD.replace('"FILE",', '"FILE", names = ["u", "i", "v"],')
-    assert "the card has 3 'names', but the lines another count of columns" in refused(GOOD, card=card)
+    assert "cannot be read as a table of the 3 columns u, i, v; it has another number" in refused(GOOD, card=card)
 
 
 def test_an_empty_file(refused):

@@ -97,7 +97,10 @@ def unreadable(given: Given, error: Exception) -> UserError:
                 return given.fault("not a JSON object", number)
         return given.fault(f"cannot be read as JSON lines: {said}")
     if given.file.names and "new_columns" in said:
-        return given.fault(f"the card has {len(given.file.names)} 'names', but the lines another count of columns")
+        names = ", ".join(given.file.names)
+        return given.fault(
+            f"cannot be read as a table of the {len(given.file.names)} columns {names}; it has another number"
+        )
     return _ragged(given, kind) or given.fault(f"cannot be read as a table: {said}")
 
 

@@ -11,6 +11,7 @@ import polars as pl
 from llmrec.data.readers.events import PER_SECOND, matches, read_events
 from llmrec.data.readers.given import Given
 from llmrec.data.readers.scan import collect, column_names, first_line, scan
+from llmrec.errors import UserError, nearest
 
 
 def interactions(given: Given) -> pl.DataFrame:
@@ -26,6 +27,7 @@ def official(given: Given) -> pl.DataFrame:
 
 def tags(given: Given) -> pl.DataFrame:
     """Words that users gave to items: ``columns`` names item and text and, if there are any, user and time."""
+    _only(given, "user", "item", "text", "time")
     cells = texts(given, ("item", "text"), ("user", "time"))
     optional = [pl.col(n) if n in cells.columns else pl.lit(None, pl.String).alias(n) for n in ("user", "time")]
     unit = PER_SECOND.get(given.file.time_format, 1)
@@ -51,6 +53,7 @@ def items(given: Given) -> pl.DataFrame:
 
 def requests(given: Given) -> pl.DataFrame:
     """Requests in words: ``columns`` names text, items (cut at ``list_separator``) and maybe kind, field, part."""
+    _only(given, "text", "items", "kind", "field", "part")
     cells = texts(given, ("text", "items"), ("kind", "field", "part"))
     defaults = {"kind": "", "field": "", "part": given.file.official or "test"}
     return cells.select(
@@ -154,7 +157,17 @@ def _flat(nested: Any) -> list[str]:
     return [] if nested is None else [str(nested)]
 
 
+def _only(given: Given, *ours: str) -> None:
+    """Refuse a name of ours that such a file has no use for: a slip would lose the column in silence."""
+    for name in given.file.columns:
+        if name not in ours:
+            raise UserError(
+                f"{given.path}: the card's 'columns' name {name!r}, which is none of ours.{nearest(name, ours)}"
+            )
+
+
 def _events(given: Given, optional: tuple[str, ...]) -> pl.DataFrame:
+    _only(given, "user", "item", "value", "time", "official")
     known = column_names(given)
     names = {ours: given.column(ours, known) for ours in ("user", "item")}
     names |= {ours: given.column(ours, known) for ours in optional if ours in given.file.columns}
