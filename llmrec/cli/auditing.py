@@ -37,10 +37,13 @@ def audit(
     chosen = protocol or this.protocols[0]
     if chosen not in this.protocols:
         raise UserError(
-            f"--protocol {chosen}: {name} admits {', '.join(this.protocols)}.{nearest(chosen, this.protocols)}"
+            f"--protocol {chosen}: {name}, whose card says time = {this.time!r}, does not admit it."
+            f"{nearest(chosen, this.protocols)}"
         )
     if candidates not in ("all", "train"):
         raise UserError(f"--candidates {candidates}: expected all or train.")
+    if out is not None and (out.is_dir() or not out.parent.is_dir()):
+        raise UserError(f"--out {out}: expected a file in a folder that exists.")
     dataset = load(name)
     options = {"candidates": candidates, **({"fold": fold} if fold else {})}
     asked = default_protocol(dataset, chosen)
@@ -58,9 +61,7 @@ def audit(
 
 def fingerprints(
     names: Annotated[list[str] | None, typer.Argument(help="Datasets; default: all that can be had here.")] = None,
-    write: Annotated[
-        bool, typer.Option("--write", help="Put what is measured in place of what is committed.")
-    ] = False,
+    write: Annotated[bool, typer.Option("--write", help="Put what is measured in place of what is committed.")] = False,
     datasets: Datasets = None,
 ) -> None:
     """Compare every dataset and split with the committed fingerprints, and say what moved. Exit code 1 if anything did.
