@@ -119,6 +119,9 @@ class Live:
         self.running[run.spec.run_id] = (run, "starts", time.monotonic())
 
     def event(self, run: Planned, event: dict[str, Any]) -> None:
+        if event.get("stage") == "warning":
+            self.say(f"! {name_of(run)}  {event.get('note', '')}", style="yellow")
+            return
         began = self.running[run.spec.run_id][2]
         self.running[run.spec.run_id] = (run, news(event), began)
 

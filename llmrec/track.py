@@ -41,12 +41,13 @@ class Tracker:
     @classmethod
     def start(cls, suite_name: str, spec: RunSpec, record_params: dict[str, Any]) -> Tracker:
         """Begin to mirror a run. Returns at once; ``record_params`` are all parameters, defaults included."""
+        fold = f" fold {spec.protocol.fold}" if spec.protocol.fold else ""
         config = spec.model_dump(mode="json") | {"params": record_params, "run_id": spec.run_id}
         return cls(
             id=spec.run_id,
             group=suite_name,
             job_type=spec.method,
-            name=f"{spec.method} · {spec.dataset} · seed {spec.seed}",
+            name=f"{spec.method} · {spec.dataset}{fold} · seed {spec.seed}",
             config=config,
             tags=[spec.dataset, spec.protocol.name, spec.method],
         )

@@ -15,7 +15,12 @@ from llmrec.errors import UserError, nearest
 def audit(
     name: Annotated[str, typer.Argument(help="A dataset, for example ml-100k.")],
     protocol: Annotated[
-        str, typer.Option("--protocol", "-p", help="A protocol of its card; default: the strictest that it admits.")
+        str,
+        typer.Option(
+            "--protocol",
+            "-p",
+            help="A protocol that its card admits (llmrec datasets show NAME); default: the first, the strictest.",
+        ),
     ] = "",
     fold: Annotated[int | None, typer.Option("--fold", min=1, help="Of an official split with folds: which.")] = None,
     candidates: Annotated[str, typer.Option("--candidates", help="all, or train: items seen in training.")] = "all",

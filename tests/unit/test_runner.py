@@ -271,8 +271,10 @@ def test_the_live_view_shows_one_line_a_run(suite):
     live = Live(2, console)
     planned = suite("popularity").runs()[0]
     live.begin(planned)
+    live.event(planned, {"stage": "warning", "note": "the encoder knows few of the tokens"})
     live.event(planned, {"stage": "fit", "epoch": 1, "epochs": 2, "loss": 0.5})
     live.live.refresh()
     shown = console.file.getvalue()
     live.close()
     assert "popularity" in shown and "epoch 1/2" in shown and "0 of 2 runs done" in shown
+    assert "! ml-100k  popularity  seed 0  the encoder knows few of the tokens" in shown  # stays, though the line moves on
