@@ -25,8 +25,9 @@ def rounds(name: str, extra: Path | None = None) -> list[Round]:
 
 
 def one_round(of: Subject, verb: str) -> Round:
-    """A method asked by one verb; fits are shared with ``of`` where both are fitted on the same board."""
+    """A method asked by one verb; fits are shared with ``of`` where both are fitted on the same board: ``predict`` has
+    one with ratings, ``search`` one with requests."""
     if verb == "predict":
         return RatingSubject(of.name, of.cls, of.params, verb), contract_rating.CHECKS
-    fits = {} if isinstance(of, RatingSubject) else of.fits
+    fits = of.fits if {of.verb, verb}.isdisjoint(("predict", "search")) or of.verb == verb else {}
     return Subject(of.name, of.cls, of.params, verb, fits), contract.CHECKS
