@@ -17,6 +17,7 @@ from llmrec.suite import Planned, load_suite
 from llmrec.tuned import read_tuned
 
 pytest.importorskip("optuna")
+pytestmark = pytest.mark.slow  # whole studies in processes of their own
 
 HEAD = 'title = "Mine"\ndatasets = ["ml-100k"]\nseeds = [0]\n[protocol]\nname = "leave-one-out"\nusers = 200\n'
 ROWS = ("item-knn", "markov", "ease")
