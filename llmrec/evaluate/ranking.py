@@ -16,7 +16,7 @@ from llmrec.errors import MethodError
 from llmrec.types import NO_ITEM, NOT_RANKED, Floats, Int32, Int64, Split, Targets, Users
 
 BLOCK_BYTES = 4 << 20
-"""Scores ranked in one go; about one core's second-level cache, which the passes over a block then stay in."""
+"""Scores ranked in one go. Blocks of 1 and of 4 MiB take the same time, within what one run differs from the next."""
 
 MASKED = -np.inf
 """Below every score that a method may give."""
