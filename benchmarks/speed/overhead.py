@@ -155,9 +155,9 @@ def bare(folder: Path, work: tuple[int, int]) -> float:
     from llmrec.data import card
     from llmrec.data.fetch import obtain
 
-    source, data = obtain(card("ml-100k"))
-    header = int(source.interactions.names is None)
-    arguments = [data / source.interactions.path, header, *work]
+    source, found = obtain(card("ml-100k"), say=lambda text: None)
+    events = source.interactions[0]
+    arguments = [found[events.where], int(events.names is None), *work]
     return cpu_seconds([sys.executable, "-P", str(folder / "bare.py"), *map(str, arguments)], {})
 
 

@@ -19,6 +19,6 @@ def audit(dataset: Dataset, protocol: Protocol, task: TaskName = "topn") -> Audi
     Raises:
         UserError: the dataset does not admit the protocol.
     """
-    split, items = make_split(dataset, protocol, task)
-    findings = [*event_findings(dataset), *catalogue_findings(dataset), *split_findings(split, items)]
+    split, _ = make_split(dataset, protocol, task)
+    findings = [*event_findings(dataset), *catalogue_findings(dataset), *split_findings(split)]
     return Audit(dataset.name, protocol, dataset.fingerprint, split.fingerprint, tuple(findings))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import polars as pl
 
 from llmrec.audit.findings import Finding
 from llmrec.data import Dataset
@@ -69,8 +68,3 @@ def _drift(dataset: Dataset) -> list[Finding]:
 
 def _timed(dataset: Dataset) -> bool:
     return dataset.card.time == "exact" and not dataset.interactions.frame["time"].null_count()
-
-
-def titles_of(frame: pl.DataFrame, items: list[int]) -> tuple[str, ...]:
-    """The titles of a few items, for examples."""
-    return tuple(frame["title"][item] for item in items)

@@ -6,26 +6,24 @@ import numpy as np
 import polars as pl
 
 from llmrec.audit.findings import Finding
-from llmrec.types import Bools, Int32, Items, Split, Targets
+from llmrec.types import Bools, Int32, Split, Targets
 
 
-def split_findings(split: Split, items: Items) -> list[Finding]:
+def split_findings(split: Split) -> list[Finding]:
     """All findings about one split."""
     if split.impressions or split.requests:
         return _impressions(split) if split.impressions else _requests(split)
     targets = split.targets("test")
-    owner = np.repeat(targets.users, targets.counts)
     asked = f"{len(targets.users):,} users asked"
-    found = [
+    return [
         Finding("split", "training events", len(split.train), why=f"{split.n_users:,} users, {split.n_items:,} items"),
         Finding("split", "validation targets", len(split.targets("valid").items)),
         Finding("split", "test targets", len(targets.items), why=asked),
         *_ties(split, targets),
         *_cold(split, targets),
         *_times(split, targets),
-        *_ids(split, targets, owner),
+        *_ids(split, targets),
     ]
-    return found
 
 
 def _impressions(split: Split) -> list[Finding]:
@@ -99,6 +97,8 @@ def _ties(split: Split, targets: Targets) -> list[Finding]:
 def _cold(split: Split, targets: Targets) -> list[Finding]:
     seen, known = _seen(split.fit.item, split.n_items), _seen(split.fit.user, split.n_users)
     histories = split.known("test").histories.lengths[targets.users]
+    owner = _owners(targets)
+    warm = owner[seen[targets.items] & known[owner]]
     return [
         Finding(
             "split", "test targets that training never saw (cold items)", int((~seen[targets.items]).sum()),
@@ -114,13 +114,13 @@ def _cold(split: Split, targets: Targets) -> list[Finding]:
         ),
         Finding(
             "split", "warm test users (user and target known from training)",
-            int(np.unique(_owners(targets)[seen[targets.items] & known[_owners(targets)]]).size), len(targets.users),
-            why="under 300 a table is marked small and decides no claim",
+            int(np.unique(warm).size), len(targets.users), why="under 300 a table is marked small and decides no claim",
         ),
     ]  # fmt: skip
 
 
 def _owners(targets: Targets) -> Int32:
+    """The user of every relevant item [relevant pairs]."""
     return np.repeat(targets.users, targets.counts)
 
 
@@ -156,7 +156,7 @@ def _times(split: Split, targets: Targets) -> list[Finding]:
     ]  # fmt: skip
 
 
-def _ids(split: Split, targets: Targets, owner: Int32) -> list[Finding]:
+def _ids(split: Split, targets: Targets) -> list[Finding]:
     """What numbers alone would score: the publisher's own, and those that items get in the order in which they appear,
     user after user (as P5 numbers them). The split permutes ids, so no method reads either."""
     events = pl.concat([part.frame for part in (split.train, split.valid, split.test)]).sort("user", "order")
@@ -167,13 +167,13 @@ def _ids(split: Split, targets: Targets, owner: Int32) -> list[Finding]:
     return [
         Finding("split", f"hit@1 of 'the largest id of the history + 1', {what}", hits, len(targets.users), why=why)
         for what, numbers in (("publisher's ids", split.canonical), ("ids by first appearance", appeared))
-        for hits in [_next_number_hits(split, targets, owner, numbers)]
+        for hits in [_next_number_hits(split, targets, numbers)]
     ]
 
 
-def _next_number_hits(split: Split, targets: Targets, owner: Int32, numbers: Int32) -> int:
+def _next_number_hits(split: Split, targets: Targets, numbers: Int32) -> int:
     """Users one of whose targets has the number after the largest of their history."""
-    known = split.known("test").histories
+    known, owner = split.known("test").histories, _owners(targets)
     largest = np.full(split.n_users, -2, np.int64)
     np.maximum.at(largest, known.rows, numbers[known.items])
     return int(np.unique(owner[numbers[targets.items] == largest[owner] + 1]).size)

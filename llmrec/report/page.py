@@ -89,19 +89,21 @@ def facts(block: Block) -> list[tuple[str, str]]:
     """What the table rests on: protocol, dataset, seeds, users, machine, code."""
     records = [record for line in block.lines if line.family != "external" for record in line.records]
     seeds = ", ".join(map(str, block.seeds))
+    several = len(block.folds) > 1
+    protocol = block.spec.protocol.model_copy(update={"fold": None}) if several else block.spec.protocol
     shown = [
         ("Task", f"{block.task.name}: {block.task.asks}"),
         ("Dataset", block.dataset),
-        ("Protocol", protocol_words(block.spec.protocol, block.spec.task)),
+        ("Protocol", protocol_words(protocol, block.spec.task)),
         (block.task.unit.capitalize(), _asked(block)),
-        *([("Folds", ", ".join(map(str, block.folds)))] if len(block.folds) > 1 else []),
+        *([("Folds", f"{', '.join(map(str, block.folds))}; each tests in turn")] if several else []),
         ("Seeds", f"{seeds} (a method without random streams runs once)"),
     ]
     if not records:
         return shown
     targets = sorted({record.counts["targets"] for record in records if "targets" in record.counts})
     if targets:
-        shown.append(("Targets", " or ".join(f"{n:,}" for n in targets)))
+        shown.append(("Targets", " or ".join(f"{n:,}" for n in targets) + (" in each fold" if several else "")))
     return [
         *shown,
         *_ties(records),

@@ -42,7 +42,7 @@ def test_agreement_of_two_titles():
 def test_ids_in_order_of_appearance_are_told():
     sequences = [[0, 1, 2, 3], [4, 5, 6, 7]]  # numbered as they appear: every target is the largest id + 1
     split = toy.leave_one_out(sequences, 8)
-    found = by_name(split_findings(split, toy.items(8)))
+    found = by_name(split_findings(split))
     for what in ("publisher's ids", "ids by first appearance"):
         assert found[f"hit@1 of 'the largest id of the history + 1', {what}"].share == 1.0
     assert found["test targets that training never saw (cold items)"].count == 2
@@ -57,7 +57,7 @@ def test_times_that_leak():
 
     object.__setattr__(split, "train", timed(split.train, [0, 50]))
     object.__setattr__(split, "test", timed(split.test, [20, 70]))
-    found = by_name(split_findings(split, toy.items(3)))
+    found = by_name(split_findings(split))
     assert found["test events earlier than some training event"].count == 1  # user 0's, at 20 < 50
     assert found["share of training that lies after a test event, on average"].value == pytest.approx(0.25)
     assert found["test events whose item others take later, in training"].count == 1  # item 2, taken by user 1 at 50
@@ -71,9 +71,7 @@ def test_impressions_are_counted_as_such():
     nothing = split.test.__class__(split.test.frame.clear(), 2, 4)
     asked = {"valid": np.array([0, 1], np.int32), "test": np.array([0, 1], np.int32)}
     found = by_name(
-        split_findings(
-            replace(split, test=nothing, asked=asked, impressions={"fit": log, "valid": log, "test": log}), toy.items(4)
-        )
+        split_findings(replace(split, test=nothing, asked=asked, impressions={"fit": log, "valid": log, "test": log}))
     )
     assert found["test impressions"].count == 3
     assert found["test impressions without a choice (nothing or everything clicked)"].count == 1
@@ -86,7 +84,7 @@ def test_impressions_are_counted_as_such():
 def test_requests_are_counted_as_such():
     split = toy.leave_one_out([[0, 1, 2], [2, 1, 0]], 4)
     asks = Requests(["a", "b"], Histories(np.array([0, 1, 3]), np.array([0, 3, 1], np.int32), 4), ["k", "k"])
-    found = by_name(split_findings(replace(split, requests={"valid": asks, "test": asks}), toy.items(4)))
+    found = by_name(split_findings(replace(split, requests={"valid": asks, "test": asks})))
     assert found["test requests"].count == 2
     assert found["answers of test requests that training never saw (cold items)"].share == pytest.approx(2 / 3)
     assert not any("test users" in name for name in found)
@@ -123,8 +121,8 @@ def test_numbering_by_appearance_would_leak_on_beauty(monkeypatch):
     monkeypatch.setenv("LLMREC_MIRROR", str(MIRROR))
     from llmrec.split import make_split
 
-    split, items = make_split(load("amazon2014-beauty"), Protocol(name="leave-one-out", ties="file"))
-    found = by_name(split_findings(split, items))
+    split, _ = make_split(load("amazon2014-beauty"), Protocol(name="leave-one-out", ties="file"))
+    found = by_name(split_findings(split))
     assert found["hit@1 of 'the largest id of the history + 1', ids by first appearance"].share == pytest.approx(
         0.0441, abs=1e-4
     )
