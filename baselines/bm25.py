@@ -20,13 +20,13 @@ characters; which it is follows from the texts, unless ``analyzer`` says it.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from llmrec.best import best
+from llmrec.letters import analyzer_for
 from llmrec.method import tune
 
 if TYPE_CHECKING:
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
 
     from llmrec.context import Context
     from llmrec.types import Floats, Int32, Split, Users
-
-UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
-"""Letters of scripts without spaces: Thai, Lao, Burmese, Khmer, kana, Chinese characters."""
 
 
 @dataclass
@@ -56,7 +53,7 @@ class Bm25:
         from sklearn.feature_extraction.text import CountVectorizer
 
         texts = ctx.items.texts
-        unit = self.analyzer if self.analyzer != "auto" else _analyzer_for(texts)
+        unit = self.analyzer if self.analyzer != "auto" else analyzer_for(texts)
         self.counter = CountVectorizer(analyzer=unit, ngram_range=(1, 2 if unit == "char" else 1))
         try:
             self.words = self.counter.fit_transform(texts).astype(np.float64)  # [n_items, words]
@@ -85,9 +82,3 @@ class Bm25:
         asked = self.counter.transform(texts).astype(np.float64)
         scores = asked @ self.match[self.candidates].T  # sparse [b, candidates]
         return best(scores.toarray(), self.candidates, k, above=0.0)
-
-
-def _analyzer_for(texts: Sequence[str]) -> str:
-    """ "char" if more than half of the texts' letters are of scripts that put no spaces between words, else "word"."""
-    letters = sum(char.isalpha() for text in texts for char in text)
-    return "char" if 2 * sum(len(UNSPACED.findall(text)) for text in texts) > letters else "word"

@@ -14,13 +14,13 @@ requests of mind-mini-zh that reached ndcg@10 .274, characters alone .254, up to
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from llmrec.best import best
+from llmrec.letters import analyzer_for
 from llmrec.method import tune
 
 if TYPE_CHECKING:
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 
     from llmrec.context import Context
     from llmrec.types import Floats, Int32, Split, Users
-
-UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
-"""Letters of scripts without spaces: Thai, Lao, Burmese, Khmer, kana, Chinese characters."""
 
 
 @dataclass
@@ -70,9 +67,3 @@ class Tfidf:
     def search(self, texts: Sequence[str], k: int) -> tuple[Int32, Floats]:
         scores = self.vectorizer.transform(texts) @ self.vectors[self.candidates].T  # sparse [b, candidates]
         return best(scores.toarray(), self.candidates, k, above=0.0)
-
-
-def analyzer_for(texts: Sequence[str]) -> str:
-    """ "char" if more than half of the texts' letters are of scripts that put no spaces between words, else "word"."""
-    letters = sum(char.isalpha() for text in texts for char in text)
-    return "char" if 2 * sum(len(UNSPACED.findall(text)) for text in texts) > letters else "word"

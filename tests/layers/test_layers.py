@@ -15,7 +15,10 @@ PACKAGE = ROOT / "llmrec"
 LAYERS = (
     ("values", "beside cardfiles content curve errors method records seeds stats types"),
     ("data", "data"),
-    ("what a method may use", "best context encode gpt recbole_data recbole_mend recbole_trainer toy training"),
+    (
+        "what a method may use",
+        "best closed_form context encode gpt letters recbole_data recbole_mend recbole_trainer toy training",
+    ),
     (
         "the parts of one run",
         "discover evaluate external fitting prepare provenance sources split staleness stored tasks warm",

@@ -13,6 +13,7 @@ from llmrec import toy
 from llmrec.context import Context
 from llmrec.discover import load_method
 from llmrec.encode import unknown_tokens
+from llmrec.letters import analyzer_for
 from llmrec.tasks import request as task
 from llmrec.types import NO_ITEM, Histories, Items, Requests
 
@@ -58,7 +59,6 @@ def test_tfidf_takes_chinese_apart_into_characters(analyzer, finds):
 
 
 def test_the_script_decides_between_words_and_characters():
-    analyzer_for = load_method("tfidf").fit.__globals__["analyzer_for"]
     thai, mixed = ["\u0e20\u0e32\u0e1e"], ["東京", "Tokyo"]
     assert [analyzer_for(texts) for texts in (ENGLISH, CHINESE, thai)] == ["word", "char", "char"]
     assert [analyzer_for(texts) for texts in ([], [""], mixed)] == ["word"] * 3
