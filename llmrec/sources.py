@@ -15,8 +15,9 @@ from pathlib import Path
 
 from llmrec.content import PACKAGE
 
-NEUTRAL = frozenset({"__init__", "errors", "records", "content"})
-"""Modules of llmrec's top level that cannot change a figure: exports, messages, file layout, places on disk."""
+NEUTRAL = frozenset({"llmrec.errors", "llmrec.records", "llmrec.content", "llmrec.data.fetch"})
+"""Modules that cannot change a figure: messages, file layout, places on disk, and how files come here that are compared
+with the card's checksums in any case."""
 
 LENT = "llmrec.context"
 """What a method is handed. That it can embed texts when asked to does not mean that every method needs transformers."""
@@ -157,10 +158,7 @@ def _absolute(node: ast.ImportFrom, path: Path) -> str:
 def _own_files(name: str) -> list[Path]:
     """The file of a llmrec module; none for other packages and neutral modules. That importing ``llmrec.a.b`` runs the
     package's ``__init__`` too changes no figure: it only exports."""
-    parts = name.split(".")
-    if parts[0] != "llmrec" or len(parts) == 1 or parts[1] in NEUTRAL:
-        return []
-    return list(_module_candidates(name))
+    return list(_module_candidates(name)) if name.startswith("llmrec.") and name not in NEUTRAL else []
 
 
 def _module_candidates(name: str) -> Iterator[Path]:

@@ -38,11 +38,11 @@ def downloads() -> Path:
 def stored(name: str, piece: Piece, *, checked: bool = True) -> dict[str, Path] | None:
     """The piece's files, or None where one is missing or (if ``checked``) no longer the one that was put there."""
     folder = downloads() / name
+    sums = _noted(folder)
     try:
-        sums = json.loads((folder / _NOTE).read_text("utf-8"))
         if checked and any(digest(folder / member.path) != sums[member.path] for member in piece.members):
             return None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, KeyError):
         return None
     files = {member.where: folder / member.path for member in piece.members}
     return files if all(path.is_file() for path in files.values()) else None
@@ -50,6 +50,9 @@ def stored(name: str, piece: Piece, *, checked: bool = True) -> dict[str, Path] 
 
 def store(name: str, piece: Piece, file: Path, *, called: str) -> dict[str, Path]:
     """Put the piece's files in their folder: unpacked, or moved where it is a plain one. Hold its `lock`.
+
+    Each file takes its place at once and the note of their sums comes last. What another card took from the same
+    archive stays where it is: a process may be reading it.
 
     Raises:
         ChecksumError: a member is not what the card says.
@@ -68,12 +71,22 @@ def store(name: str, piece: Piece, file: Path, *, called: str) -> dict[str, Path
         for member in piece.members:
             check(staged / member.path, member.checksum, f"{called}: {member.path}")
         sums = {member.path: digest(staged / member.path) for member in piece.members}
-        (staged / _NOTE).write_text(json.dumps(sums, indent=1) + "\n", "utf-8")
-        shutil.rmtree(folder, ignore_errors=True)  # damaged, or with fewer files
-        staged.rename(folder)
+        (staged / _NOTE).write_text(json.dumps(_noted(folder) | sums, indent=1) + "\n", "utf-8")
+        for path in [*sums, _NOTE]:
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (staged / path).replace(folder / path)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
     return {member.where: folder / member.path for member in piece.members}
+
+
+def _noted(folder: Path) -> dict[str, str]:
+    """The sums of the files that were put into a folder; none where there is no readable note."""
+    try:
+        sums = json.loads((folder / _NOTE).read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return sums if isinstance(sums, dict) else {}
 
 
 @contextlib.contextmanager

@@ -198,12 +198,15 @@ def test_a_download_keeps_the_named_files_and_is_not_asked_twice(tmp_path, serve
 
 def test_the_same_archive_is_shared_by_cards_and_gets_further_files(tmp_path, served):
     served[WEB["address"]] = ARCHIVE
-    fetch.obtain(small(WEB))
+    _, first = fetch.obtain(small(WEB))
+    events = first["pkg/events.tsv"].stat()
     assert fetch.obtain(small(WEB, name="other"))
     more = {k: WEB[k] for k in ("address", "sha256", "items")} | {"interactions": {"path": "pkg/readme.txt"}}
     assert fetch.place(small(more)) == "download"
     served[WEB["address"]] = ARCHIVE
     assert contents(fetch.obtain(small(more))[1])["pkg/readme.txt"] == b"not asked for"
+    assert first["pkg/events.tsv"].stat().st_ctime_ns == events.st_ctime_ns  # another process may be reading it
+    assert contents(fetch.obtain(small(WEB))[1]) == contents(first)
 
 
 @pytest.mark.parametrize(
