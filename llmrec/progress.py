@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
@@ -180,6 +182,23 @@ class Mirror:
             tracker.close(1)
         for thread in self.closing:
             thread.join()
+
+
+@contextlib.contextmanager
+def bar(label: str, total: int, *, of_bytes: bool = False) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal's stderr while something is read or written; silence elsewhere. What it yields is told of
+    every step that is done."""
+    if not sys.stderr.isatty():
+        yield lambda count: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    counted = DownloadColumn() if of_bytes else MofNCompleteColumn()
+    columns = TextColumn("{task.description}"), BarColumn(), counted, TimeRemainingColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task(label, total=total)
+        yield lambda count: bars.advance(task, count)
 
 
 class Silent:

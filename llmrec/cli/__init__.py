@@ -13,6 +13,7 @@ from llmrec.errors import UserError
 
 COMMANDS = {
     "run": ("run", "status", "show", "verify", "reeval"),
+    "pack": ("pack",),
     "tune": ("tune",),
     "report": ("report", "compare"),
     "datasets": ("fetch",),

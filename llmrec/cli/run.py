@@ -16,14 +16,23 @@ if TYPE_CHECKING:
     from llmrec.staleness import State
     from llmrec.suite import Planned, Suite
 
+Runnable = Annotated[
+    str,
+    typer.Argument(
+        metavar="SUITE", help="A suite's name (llmrec list suites), a .toml file, or an archive of llmrec pack."
+    ),
+]
 RunId = Annotated[str, typer.Argument(metavar="RUN_ID", help="A run's id, or its first characters.")]
 
 
 def run(
-    suite: SuiteName,
+    suite: Runnable,
     method: Annotated[list[str] | None, typer.Option("-m", "--method", help="Only this row; repeatable.")] = None,
     dataset: Annotated[list[str] | None, typer.Option("-d", "--dataset", help="Only this dataset; repeatable.")] = None,
     seeds: Annotated[str, typer.Option(help="Only these seeds, e.g. 0,1; default: the suite's.")] = "",
+    shard: Annotated[
+        str, typer.Option("--shard", metavar="I/N", help="Only part I of N, for N machines: 1/4 to 4/4.")
+    ] = "",
     jobs: Annotated[
         int, typer.Option(min=1, help="Runs at the same time. Timings are marked as shared if over 1.")
     ] = 1,
@@ -37,14 +46,24 @@ def run(
 ) -> None:
     """Do a suite's runs that are not done yet, each in its own process, and print the table.
 
+    On several machines give each its part, and the same other options: `llmrec run ml-100k --shard 1/4`, in an array
+    job `--shard $SLURM_ARRAY_TASK_ID/4`; `llmrec merge` brings the records together. Without a network run an archive
+    of `llmrec pack`: `llmrec run ml-100k.zip`.
+
     Exit code 0: all are ok (or skipped for want of a package); 1: some failed; 2: a mistake in the input; 130: Ctrl-C.
     """
+    from llmrec.packing.opening import open_given
     from llmrec.progress import Mirror, Watcher, watcher
     from llmrec.runner import Interrupted, Options, run_all
-    from llmrec.suite import load_suite
+    from llmrec.shards import parse, part
 
-    loaded = load_suite(suite, methods)
-    planned = loaded.runs(method or (), dataset or (), _numbers(seeds))
+    mine = parse(shard) if shard else None
+    chosen = method or (), dataset or (), _numbers(seeds)
+    given = open_given(suite, methods, _on_stderr, chosen)
+    loaded, methods = given.suite, given.methods
+    planned = loaded.runs(*chosen)
+    if mine is not None:
+        planned = part(planned, mine, given.seconds)
     options = Options(
         threads=loaded.threads, limits=loaded.limits, jobs=jobs, retry=retry, stale=stale, root=_root(results),
         extra=methods,
@@ -68,19 +87,19 @@ def run(
             raise typer.Exit(130) from None
     else:
         records = [_own_record(p, options.root) for p in planned]
-    _print_table(loaded, suite, options.root)
+    _print_table(loaded, given.typed, options.root)
     failed = [r for r in records if r is None or r.status in ("failed", "oom", "timeout")]
     if failed:
         _explain_failures(failed)
         raise typer.Exit(1)
 
 
-def status(suite: SuiteName, methods: Methods = None, datasets: Datasets = None, results: Results = None) -> None:
+def status(suite: Runnable, methods: Methods = None, datasets: Datasets = None, results: Results = None) -> None:
     """Say of every run of a suite whether it is done, fresh, stale or failed, and why."""
-    from llmrec.suite import load_suite
+    from llmrec.packing.opening import open_given
     from llmrec.tasks import TASKS
 
-    loaded = load_suite(suite, methods)
+    loaded = open_given(suite, methods, _on_stderr).suite
     planned = loaded.runs()
     root = _root(results)
     states = _states(planned, root)
@@ -154,6 +173,10 @@ def reeval(suite: SuiteName, methods: Methods = None, datasets: Datasets = None,
     typer.echo(f"{len(done)} runs measured again, {changed} with other figures")
     if any(one.after is None for one in done):
         raise typer.Exit(1)
+
+
+def _on_stderr(text: str) -> None:
+    typer.echo(text, err=True)
 
 
 def _root(results: Path | None) -> Path:

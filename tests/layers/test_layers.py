@@ -26,8 +26,8 @@ LAYERS = (
     ("one run", "worker"),
     (
         "many runs",
-        "audit child contract contract_rating doctor examination fingerprints inventory progress publish recheck "
-        "report results runner scoring subject suite template track tuned tuning",
+        "audit child contract contract_rating doctor examination fingerprints inventory packing progress publish "
+        "recheck report results runner scoring shards subject suite template track tuned tuning",
     ),
     ("the surface", "__init__ __main__ cli methods"),
 )
