@@ -14,8 +14,10 @@ from llmrec.errors import UserError
 COMMANDS = {
     "run": ("run", "status", "show", "verify", "reeval"),
     "pack": ("pack",),
+    "merge": ("merge",),
     "tune": ("tune",),
     "report": ("report", "compare"),
+    "paper": ("publish",),
     "datasets": ("fetch",),
     "listing": ("list_", "new", "check", "doctor", "score"),
 }

@@ -17,7 +17,8 @@ LAYERS = (
     ("data", "data"),
     (
         "what a method may use",
-        "best closed_form context encode gpt letters recbole_data recbole_mend recbole_trainer toy training",
+        "best closed_form context encode gpt letters memory neighbours recbole_data recbole_mend recbole_trainer "
+        "sequence toy training",
     ),
     (
         "the parts of one run",
@@ -26,8 +27,9 @@ LAYERS = (
     ("one run", "worker"),
     (
         "many runs",
-        "audit child contract contract_rating doctor examination fingerprints inventory packing progress publish "
-        "recheck report results runner scoring shards subject suite template track tuned tuning",
+        "audit child contract contract_rating doctor examination fingerprints inventory literature merging packing "
+        "progress publish published recheck report results runner scoring shards subject suite template track tuned "
+        "tuning",
     ),
     ("the surface", "__init__ __main__ cli methods"),
 )
