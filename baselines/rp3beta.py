@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from llmrec.method import tune
+from llmrec.neighbours import nearest
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -68,15 +69,6 @@ class Rp3beta:
 
     def _nearest(self, rows: csr_matrix, start: int) -> csr_matrix:
         """The rows of items ``start``, ``start + 1``, ... without themselves; of equals the smaller id stays."""
-        rows.sort_indices()
-        for row in range(rows.shape[0]):
-            place = slice(rows.indptr[row], rows.indptr[row + 1])
-            values = rows.data[place]  # a view
-            values[rows.indices[place] == start + row] = 0.0
-            if 0 < self.neighbours < len(values):
-                least = np.partition(values, -self.neighbours)[-self.neighbours]
-                ties = np.flatnonzero(values == least)
-                values[ties[self.neighbours - int((values > least).sum()) :]] = 0.0
-                values[values < least] = 0.0
-        rows.eliminate_zeros()
-        return rows
+        places = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
+        rows.data[rows.indices == start + places] = 0.0
+        return nearest(rows, self.neighbours)

@@ -11,6 +11,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from llmrec import toy
 from llmrec.context import Context
 from llmrec.discover import load_method
+from llmrec.neighbours import Weighting
 from llmrec.types import Histories, Users
 
 N_ITEMS = 30
@@ -85,12 +86,54 @@ def test_ease_says_which_l2_is_too_small():
         fitted("ease", l2=-1000.0)
 
 
-def test_item_knn_is_implicits_cosine():
-    peer = pytest.importorskip("implicit.nearest_neighbours").CosineRecommender(K=N_ITEMS, num_threads=1)
+PEERS = {"binary": "CosineRecommender", "tf-idf": "TFIDFRecommender", "bm25": "BM25Recommender"}
+
+
+@pytest.mark.parametrize("weighting", PEERS)
+def test_item_knn_is_implicits(weighting):
+    """All neighbours kept, the same similarities; with few, theirs counts the item itself among them."""
+    peers = pytest.importorskip("implicit.nearest_neighbours")
+    peer = getattr(peers, PEERS[weighting])(K=N_ITEMS, num_threads=1)
     peer.fit(SPLIT.train.matrix().astype(np.float64).tocsr(), show_progress=False)
     similarity = peer.similarity.toarray()
     np.fill_diagonal(similarity, 0.0)
-    assert fitted("item-knn").score(EVERYBODY) == pytest.approx(X @ similarity, abs=1e-9)
+    assert similarity.any()
+    assert fitted("item-knn", weighting=weighting).score(EVERYBODY) == pytest.approx(X @ similarity, abs=1e-9)
+
+
+@pytest.mark.parametrize("weighting", PEERS)
+def test_weights_are_implicits_for_users_too(weighting):
+    """The module that item-knn and user-knn share, with users for documents; the smooth idf keeps every term."""
+    peers = pytest.importorskip("implicit.nearest_neighbours")
+    seen = SPLIT.train.matrix().astype(np.float64)
+    of = {
+        "binary": peers.normalize,
+        "tf-idf": lambda x: peers.normalize(peers.tfidf_weight(x)),
+        "bm25": lambda x: peers.bm25_weight(x, 1.2, 0.75),
+    }
+    own = Weighting.learn(weighting, seen, smooth=False).of(seen)
+    assert own.toarray() == pytest.approx(of[weighting](seen.tocoo()).toarray(), abs=1e-12)
+    smooth = Weighting.learn(weighting, seen, smooth=True)
+    assert (smooth.idf > 0).all() and smooth.idf == pytest.approx(
+        np.ones(N_ITEMS) if weighting == "binary" else np.log(1 + len(TRAIN) / X.sum(axis=0))
+    )
+
+
+def test_neighbourhoods_in_blocks_of_few_items(monkeypatch):
+    """Blocks, and whether the similarities are held as a full or a sparse matrix, change no bit of an answer."""
+    whole = fitted("item-knn", weighting="tf-idf", shrink=3.0).score(EVERYBODY)
+    for dense_from in (0.0, 1.1):
+        method = load_method("item-knn")(weighting="tf-idf", shrink=3.0)
+        monkeypatch.setitem(method.fit.__globals__, "BLOCK", 7)
+        monkeypatch.setitem(method.fit.__globals__, "DENSE_FROM", dense_from)
+        method.fit(SPLIT, Context(seed=0, items=toy.items(N_ITEMS)))
+        assert isinstance(method.similarity, np.ndarray) == (dense_from == 0.0)
+        assert (method.score(EVERYBODY) == whole).all()
+
+
+def test_unknown_weighting():
+    with pytest.raises(ValueError, match="expected one of binary, tf-idf, bm25"):
+        fitted("item-knn", weighting="bm26")
 
 
 @pytest.mark.parametrize(("neighbours", "shrink"), [(0, 10.0), (4, 0.0), (4, 10.0)])

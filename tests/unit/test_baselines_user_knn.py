@@ -36,20 +36,20 @@ def asking(*histories, ids=None) -> Users:
 def similarity(u: set[int], v: set[int], weighting: str, shrink: float) -> float:
     """One pair's, item by item."""
     users_of = X.sum(axis=0)
-    idf = {i: 1.0 if weighting == "none" else math.log(1 + N_USERS / users_of[i]) for i in range(N_ITEMS)}
+    idf = {i: 1.0 if weighting == "binary" else math.log(1 + N_USERS / users_of[i]) for i in range(N_ITEMS)}
     shared = u & v
     if not shared:
         return 0.0
     if weighting == "bm25":
         mean = sum(map(len, TRAIN)) / N_USERS
-        found = sum(idf[i] * 2.2 / (1 + 1.2 * (0.25 + 0.75 * len(v) / mean)) for i in shared)
+        scales = [2.2 / (1 + 1.2 * (0.25 + 0.75 * len(items) / mean)) for items in (u, v)]
     else:
-        lengths = [math.sqrt(sum(idf[i] ** 2 for i in items)) for items in (u, v)]
-        found = sum(idf[i] ** 2 for i in shared) / math.prod(lengths)
+        scales = [1 / math.sqrt(sum(idf[i] ** 2 for i in items)) for items in (u, v)]
+    found = sum(idf[i] ** 2 for i in shared) * math.prod(scales)
     return found * len(shared) / (len(shared) + shrink)
 
 
-@pytest.mark.parametrize("weighting", ["none", "tf-idf", "bm25"])
+@pytest.mark.parametrize("weighting", ["binary", "tf-idf", "bm25"])
 @pytest.mark.parametrize(("neighbours", "shrink"), [(0, 0.0), (7, 0.0), (7, 5.0)])
 def test_scores_are_sums_over_the_nearest(weighting, neighbours, shrink):
     method = fitted(weighting=weighting, neighbours=neighbours, shrink=shrink)
@@ -67,7 +67,7 @@ def test_scores_are_sums_over_the_nearest(weighting, neighbours, shrink):
     assert method.score(asking(*TRAIN)) == pytest.approx(near @ X, abs=1e-10)
 
 
-@pytest.mark.parametrize("weighting", ["none", "tf-idf", "bm25"])
+@pytest.mark.parametrize("weighting", ["binary", "tf-idf", "bm25"])
 def test_strangers_are_answered_from_their_histories(weighting):
     """A user of another number, unseen in training, with a known user's history finds that user first."""
     method = fitted(weighting=weighting)
@@ -79,7 +79,7 @@ def test_strangers_are_answered_from_their_histories(weighting):
 
 
 def test_unknown_weighting():
-    with pytest.raises(ValueError, match="expected one of none, tf-idf, bm25"):
+    with pytest.raises(ValueError, match="expected one of binary, tf-idf, bm25"):
         fitted(weighting="bm26")
 
 
@@ -89,6 +89,6 @@ def test_irspack_agrees(k):
     peer = irspack.CosineUserKNNRecommender(SPLIT.train.matrix().astype(float), top_k=k, shrinkage=0.0, n_threads=1)
     theirs = peer.learn().get_score(np.arange(N_USERS))
     # Theirs counts a user among their own neighbours, then drops them.
-    ours = fitted(weighting="none", neighbours=k - 1).score(asking(*TRAIN))
+    ours = fitted(weighting="binary", neighbours=k - 1).score(asking(*TRAIN))
     # Their cosines are in single precision; of equally near users at the border either may stay.
     assert np.isclose(ours, theirs, atol=1e-5).all(axis=1).mean() > 0.95
