@@ -58,10 +58,10 @@ def verify(record: Record, folder: Path, *, limits: Limits, extra: Path | None =
         raise UserError(f"run {record.run_id} was made on {record.machine_class}; this is {here}. Verify it there.")
     if code_fingerprint(file, record.spec.dataset, record.spec.task) != record.fingerprints.get("code"):
         raise UserError(f"run {record.run_id} is stale: the code has changed since. Run its suite with --stale first.")
-    _check_stored(record, folder)
+    check_stored(record, folder)
     again = _rerun(record.spec, record, file, limits)
     seed_free = None
-    verdict, differences = _compare(record, again)
+    verdict, differences = compare(record, again)
     if not file.seeded:
         other = _rerun(record.spec.model_copy(update={"seed": 1}), record, file, limits)
         seed_free = _same_answers(again, other)
@@ -95,15 +95,21 @@ def _rerun(spec: RunSpec, record: Record, file: MethodFile, limits: Limits) -> R
         return read_record(child.staging)
 
 
-def _check_stored(record: Record, folder: Path) -> None:
-    """What is stored must be what the record speaks of; a clone has no answers, and then only the hashes count."""
+def check_stored(record: Record, folder: Path) -> None:
+    """What is stored must be what the record speaks of; a clone has no answers, and then only the hashes count.
+
+    Raises:
+        UserError: the answers are not the record's, or cannot be read.
+    """
     if (folder / "answers.parquet").exists():
         stored = implementation(record.spec.task).stored(folder)
         if any(record.fingerprints[key] != value for key, value in stored.items()):
             raise UserError(f"{folder}: its answers are not those of its record. Delete it and run the suite again.")
 
 
-def _compare(first: Record, second: Record) -> tuple[Verdict, dict[str, float]]:
+def compare(first: Record, second: Record) -> tuple[Verdict, dict[str, float]]:
+    """How far two records of one run are the same ("bitwise": in all answers and figures; "tolerance": in the figures,
+    up to `TOLERANCE`), and by how much each metric differs that does; inf where only one has it."""
     names = sorted(first.metrics.keys() | second.metrics.keys())
     pairs = {name: (first.metrics.get(name), second.metrics.get(name)) for name in names}
     differences = {
@@ -169,7 +175,7 @@ def _measure_again(record: Record, folder: Path, root: Path, split: Any, items: 
     rates = {name: value for name, value in record.metrics.items() if name.endswith("_rate")}
     validation = {name: value for name, value in record.metrics.items() if name.startswith("valid/")}
     answers = task.read(folder, split, rates)
-    _check_stored(record, folder)
+    check_stored(record, folder)
     measures = task.measure(answers, split, items, embeddings)
     after = record.model_copy(
         update={

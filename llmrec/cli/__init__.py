@@ -15,6 +15,7 @@ COMMANDS = {
     "run": ("run", "status", "show", "verify", "reeval"),
     "pack": ("pack",),
     "merge": ("merge",),
+    "merge": ("merge",),
     "tune": ("tune",),
     "report": ("report", "compare"),
     "paper": ("publish",),
