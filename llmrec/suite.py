@@ -17,7 +17,9 @@
 
 ``folds = [1, 2, 3, 4, 5]`` runs all official folds of a dataset. A row with ``control = true`` stands apart and never
 competes; only such a row may change the protocol: ``protocol = { withhold = false }``. ``params = "tuned"`` takes what
-`llmrec tune` has found for each dataset; ``fixed = { loss = "bce" }`` beside it is set and not searched.
+`llmrec tune` has found for each dataset; ``fixed = { loss = "bce" }`` beside it is set and not searched. A row with
+``datasets = ["ml-100k"]`` runs on these alone; ``published = ["s3-rec/sasrec"]`` says which published figures its own
+are held against (`llmrec.literature`).
 
 Every mistake in it is one sentence: file, key, what was expected, and the nearest right name.
 """
@@ -40,6 +42,7 @@ from llmrec.cardfiles import card_file
 from llmrec.content import content_root
 from llmrec.discover import MethodFile, Parameter, find_methods, method_file, split_name
 from llmrec.errors import UserError, nearest
+from llmrec.literature import Published, expected, load_published
 from llmrec.records import Protocol, RunSpec, TaskName
 from llmrec.split.admits import check
 from llmrec.tasks import TASKS
@@ -78,6 +81,8 @@ class Entry(_Part):
     protocol: dict[str, Any] = Field(
         default_factory=dict, description="a table of protocol options that this control row changes"
     )
+    datasets: list[str] = Field(default=[], description="a list of the suite's datasets; default: all of them")
+    published: list[str] = Field(default=[], description="a list of published rows, for example 's3-rec/sasrec'")
 
 
 class _File(_Part):
@@ -154,6 +159,8 @@ class Suite:
         planned: dict[tuple[str, str], Planned] = {}
         for seed in seeds or self.seeds:
             for dataset, fold, entry in itertools.product(datasets or self.datasets, self.folds or (None,), kept):
+                if entry.datasets and dataset not in entry.datasets:
+                    continue
                 file = self.files[entry.name]
                 protocol = changed(self.protocol, {**({"fold": fold} if fold else {}), **entry.protocol})
                 spec = RunSpec(
@@ -171,6 +178,15 @@ class Suite:
     def typed(self) -> str:
         """What a user types to name this suite."""
         return self.name if suite_names().get(self.name) == self.path else str(self.path)
+
+    def published(self, dataset: str) -> dict[str, list[Published]]:
+        """Label -> the published rows on a dataset that the row's figures are held against, of rows that name any."""
+        if not any(entry.published for entry in self.entries):
+            return {}
+        known = load_published(self.path.parent)
+        rows = {entry.label: [known[name] for name in entry.published] for entry in self.entries}
+        kept = {label: [row for row in named if row.dataset == dataset] for label, named in rows.items()}
+        return {label: named for label, named in kept.items() if named}
 
     def _tuned(self, entry: Entry, dataset: str, protocol: Protocol) -> dict[str, Any]:
         """The parameters that `llmrec tune` has frozen for a row."""
@@ -215,6 +231,7 @@ def load_suite(name_or_path: str | Path, extra: Path | None = None) -> Suite:
     methods = find_methods(extra)
     files: dict[str, MethodFile] = {}
     entries: list[Entry] = []
+    known: dict[str, Published] = {}  # read when a row asks for it
     for number, entry in enumerate(file.methods, 1):
         where = f"{path}: methods[{number}] ({entry.name!r})"
         try:
@@ -229,6 +246,10 @@ def load_suite(name_or_path: str | Path, extra: Path | None = None) -> Suite:
         files[entry.name] = found
         changes = {"label": entry.label or entry.name, **_checked_params(entry, found, where)}
         _check_control(entry, protocol, file.task, where)
+        _check_datasets(entry, file.datasets, where)
+        if entry.published:
+            known = known or load_published(path.parent)
+            expected(entry.published, known, where, file.task, entry.datasets or file.datasets)
         entries.append(entry.model_copy(update=changes))
     labels = [entry.label for entry in entries]
     if twice := [label for label in labels if labels.count(label) > 1]:
@@ -362,6 +383,14 @@ def _check_control(entry: Entry, protocol: Protocol, task: TaskName, where: str)
         raise UserError(f"{where}: key 'protocol.{key}': {first['msg']}, found {first['input']!r}.") from None
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
+
+
+def _check_datasets(entry: Entry, datasets: list[str], where: str) -> None:
+    for dataset in entry.datasets:
+        if dataset not in datasets:
+            raise UserError(
+                f"{where}: key 'datasets': the suite has no dataset {dataset!r}.{nearest(dataset, datasets)}"
+            )
 
 
 def _explain(error: ValidationError, path: Path) -> str:

@@ -6,8 +6,8 @@ numpy and polars are imported where figures per user are read: the table that en
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean, stdev
@@ -15,6 +15,7 @@ from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 from llmrec.errors import UserError
+from llmrec.literature import Published
 from llmrec.records import Record, RunSpec, Status
 from llmrec.results import SuiteRun, read_suite, run_folder
 from llmrec.suite import Suite, suite_names
@@ -184,6 +185,7 @@ class Block:
     metrics: tuple[str, ...]
     seeds: tuple[int, ...]
     lines: tuple[Line, ...]
+    published: Mapping[str, Sequence[Published]] = field(default_factory=dict)  # label -> figures it is held against
 
     @property
     def task(self) -> Task:
@@ -233,7 +235,7 @@ def gather(suite: Suite, *, root: Path | None = None) -> list[Block]:
         lines = [_line([run for run in runs if run.label == label]) for label in labels]
         primary = TASKS[suite.task].primary
         metrics = suite.metrics if primary in suite.metrics else (primary, *suite.metrics)
-        blocks.append(Block(address, dataset, metrics, suite.seeds, tuple(lines)))
+        blocks.append(Block(address, dataset, metrics, suite.seeds, tuple(lines), suite.published(dataset)))
     return blocks
 
 

@@ -31,6 +31,7 @@ class Chapter:
     full: Table
     statistics: Table | None
     no_statistics: str  # why there is no table of statistics
+    reproduced: Table | None  # published figures beside ours
     figures: dict[str, tuple[str, str]]  # name -> (svg, what it shows)
     remarks: Sequence[Remark]
 

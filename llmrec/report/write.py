@@ -11,6 +11,7 @@ from llmrec.errors import UserError, nearest
 from llmrec.report import formats, page, plots
 from llmrec.report.audit import audit
 from llmrec.report.evidence import Block, check_same_users
+from llmrec.report.reproduced import reproduced_table
 from llmrec.report.significance import LEVEL, Against, Findings, left_out_of_choice, why_no_baseline
 from llmrec.report.table import Cell, Notes, Row, Table, main_table
 from llmrec.report.words import (
@@ -81,6 +82,8 @@ class Report:
         words = f"All that was measured. {caption(block)}"
         self.full = main_table(block, [*every, *costs], words, self.findings.interval, tied)
         self.statistics = statistics_table(self.findings)
+        self.reproduced = reproduced_table(block, block.metrics)
+        self.reproduced_full = reproduced_table(block)
         self.no_statistics = "" if self.statistics else why_no_baseline(block)
         self.remarks = audit(block)
 
@@ -91,8 +94,8 @@ class Report:
 
     @property
     def tables(self) -> list[Table]:
-        """What is printed: the main table and, where there is one, that of statistics."""
-        return [self.main, *([self.statistics] if self.statistics else [])]
+        """What is printed: the main table and, where there are any, those of statistics and of published figures."""
+        return [self.main, *(table for table in (self.statistics, self.reproduced) if table)]
 
 
 def caption(block: Block) -> str:
@@ -238,7 +241,7 @@ def html_text(reports: Sequence[Report], title: str, suite: str) -> str:
     chapters = [
         page.Chapter(
             report.block, report.findings.sentences(), report.main, report.full, report.statistics,
-            report.no_statistics,
+            report.no_statistics, report.reproduced_full,
             {name: (plots.svg(figure), _words(name, report.block)) for name, figure in report.figures.items()},
             report.remarks,
         )
@@ -248,4 +251,4 @@ def html_text(reports: Sequence[Report], title: str, suite: str) -> str:
 
 
 def _csv_tables(report: Report) -> list[Table]:
-    return [report.full, *([report.statistics] if report.statistics else [])]
+    return [report.full, *(table for table in (report.statistics, report.reproduced_full) if table)]
