@@ -15,7 +15,6 @@ COMMANDS = {
     "run": ("run", "status", "show", "verify", "reeval"),
     "pack": ("pack",),
     "merge": ("merge",),
-    "merge": ("merge",),
     "tune": ("tune",),
     "report": ("report", "compare"),
     "paper": ("publish",),
