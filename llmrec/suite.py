@@ -46,7 +46,7 @@ from llmrec.literature import Published, expected, load_published
 from llmrec.records import Protocol, RunSpec, TaskName
 from llmrec.split.admits import check
 from llmrec.tasks import TASKS
-from llmrec.tuned import check_tuned, read_tuned, space_of, tuned_path
+from llmrec.tuned import Tuned, check_tuned, read_tuned, space_of, tuned_path
 
 
 class _Part(BaseModel):
@@ -179,6 +179,16 @@ class Suite:
         """What a user types to name this suite."""
         return self.name if suite_names().get(self.name) == self.path else str(self.path)
 
+    def studies(self, dataset: str) -> dict[str, Tuned]:
+        """Label -> the study that found a row's parameters, of the rows that ask for tuned ones.
+
+        Raises:
+            UserError: there is none, or it was made for something else.
+        """
+        asked = [entry for entry in self.entries if not entry.datasets or dataset in entry.datasets]
+        tuned = [entry for entry in asked if entry.params == "tuned"]
+        return {e.label: self._study(e, dataset, changed(self.protocol, e.protocol)) for e in tuned}
+
     def published(self, dataset: str) -> dict[str, list[Published]]:
         """Label -> the published rows on a dataset that the row's figures are held against, of rows that name any."""
         if not any(entry.published for entry in self.entries):
@@ -190,13 +200,17 @@ class Suite:
 
     def _tuned(self, entry: Entry, dataset: str, protocol: Protocol) -> dict[str, Any]:
         """The parameters that `llmrec tune` has frozen for a row."""
-        path, file = tuned_path(self.path.parent, dataset, entry.label), self.files[entry.name]
+        path = tuned_path(self.path.parent, dataset, entry.label)
+        return check_params(entry.name, self._study(entry, dataset, protocol).params, self.files[entry.name], str(path))
+
+    def _study(self, entry: Entry, dataset: str, protocol: Protocol) -> Tuned:
+        path = tuned_path(self.path.parent, dataset, entry.label)
         found = read_tuned(path, self.typed)
         check_tuned(
-            found, path, self.typed, task=self.task, dataset=dataset, method=entry.name, file=file, fixed=entry.fixed,
-            protocol=protocol.model_dump(mode="json"),
+            found, path, self.typed, task=self.task, dataset=dataset, label=entry.label, method=entry.name,
+            file=self.files[entry.name], fixed=entry.fixed, protocol=protocol.model_dump(mode="json"),
         )  # fmt: skip
-        return check_params(entry.name, found.params, file, str(path))
+        return found
 
 
 def changed(protocol: Protocol, options: dict[str, Any]) -> Protocol:

@@ -9,19 +9,37 @@ sets itself (``fixed``), and the fields that are left to search.
 from __future__ import annotations
 
 import json
+import shlex
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from llmrec.discover import MethodFile, split_name
 from llmrec.errors import UserError
+from llmrec.records import TaskName
 from llmrec.seeds import content_hash
+from llmrec.staleness import code_fingerprint, evaluation_fingerprint
 
 NOT_COMPARED = ("fit_data", "fold", "seed", "users")
 """Options of a protocol that parameters may be used across: all folds of a table have those of the first."""
+
+
+class Trial(BaseModel):
+    """One ended trial, in short; the whole of it is its record. A pruned trial's figure is that of its last epoch."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    number: int
+    status: str  # of its record
+    value: float | None = None  # validation figure
+    epochs: int | None = None  # validated; None: the method does not train by epochs
+    cpu_seconds: float
+    run: str  # id of its record; equal parameters are one run
+    error: str = ""
+    params: dict[str, Any] = Field(default_factory=dict)  # of the fields that are searched; None is left out
 
 
 class Facts(BaseModel):
@@ -30,12 +48,12 @@ class Facts(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     suite: str
-    task: str
+    task: TaskName
     dataset: str
     protocol: dict[str, Any]
     space: dict[str, str]  # field -> its range or choices in words
     fixed: dict[str, Any]  # parameters that the row sets itself
-    epochs: int | None = None  # of every trial; None: the method's own number, or it has none
+    epochs: int | None = None  # of every trial; None: the row sets them, they are searched, or the method has none
     trials: int
     failed: int
     pruned: int
@@ -58,8 +76,17 @@ class Tuned(BaseModel):
 
     method: str
     fingerprint: str  # of the study: space, fixed, trials, epochs, protocol, code, seed
-    params: dict[str, Any] = Field(default_factory=dict)  # those that differ from the method's defaults
+    params: dict[str, Any] = Field(default_factory=dict)  # all that were searched or set
     study: Facts
+    trials: list[Trial]
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Tuned:
+        """The list of trials is the study's."""
+        best = [t.value for t in self.trials if t.number == self.study.best_trial]
+        if len(self.trials) != self.study.trials or best != [self.study.best]:
+            raise ValueError("the trials are not those of the study")
+        return self
 
 
 def fingerprint(method: str, facts: Facts) -> str:
@@ -87,23 +114,42 @@ def in_words(tune: Mapping[str, Any]) -> str:
     return f"{tune.get('low')} to {tune.get('high')}" + (", logarithmic" if tune.get("log") else "")
 
 
+def again(suite: str, label: str, study: Facts) -> str:
+    """The command that searches a row's parameters anew, as they were searched."""
+    epochs = f" --epochs {study.epochs}" if study.epochs is not None else ""
+    return (
+        f"llmrec tune {suite} -m {shlex.quote(label)} -d {study.dataset} --trials {study.trials}{epochs} "
+        "--restart --freeze"
+    )
+
+
+def by_other_code(found: Tuned, file: MethodFile) -> bool:
+    """Whether the method, what it imports, the data or the evaluation have changed since the study."""
+    study = found.study
+    today = code_fingerprint(file, study.dataset, study.task), evaluation_fingerprint(study.task)
+    return today != (study.code, study.evaluation)
+
+
 def read_tuned(path: Path, suite: str) -> Tuned:
     """Read a file of tuned parameters.
 
     Raises:
         UserError: there is none (the message names the command that makes it), or it cannot be read.
     """
-    again = f"llmrec tune {suite} --freeze"
+    make = f"llmrec tune {suite} --freeze"
     try:
         return Tuned.model_validate(tomllib.loads(path.read_text("utf-8")))
     except FileNotFoundError:
-        raise UserError(f"{path}: no tuned parameters. Make them with: {again}") from None
+        raise UserError(f"{path}: no tuned parameters. Make them with: {make}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid TOML: {error}. Make it anew with: {again}") from None
+        raise UserError(f"{path}: not valid TOML: {error}. Make it anew with: {make}") from None
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
-        raise UserError(f"{path}: key {key!r}: {first['msg']}. Make the file anew with: {again}") from None
+        where = f"key {key!r}: " if key else ""
+        raise UserError(
+            f"{path}: {where}{first['msg'].removeprefix('Value error, ')}. Make the file anew with: {make}"
+        ) from None
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -126,6 +172,7 @@ def check_tuned(
     *,
     task: str,
     dataset: str,
+    label: str,
     method: str,
     file: MethodFile,
     fixed: Mapping[str, Any],
@@ -150,7 +197,7 @@ def check_tuned(
     if told:
         raise UserError(
             f"{path}: the study was made for something else: {'; '.join(told)}. "
-            f"Make it anew with: llmrec tune {suite} --restart --freeze"
+            f"Make it anew with: {again(suite, label, study)}"
         )
     if found.fingerprint != fingerprint(found.method, study):
         raise UserError(f"{path}: changed by hand: its fingerprint is not its study's. Give such params in the suite.")

@@ -72,6 +72,7 @@ def run(
     due = [options.due(state) for state in states]
     _check_cards([one for one, is_due in zip(planned, due, strict=True) if is_due])
     _announce(loaded, planned, states, due)
+    _warn_of_tuned(loaded)
     if dry_run:
         return
     if any(due):
@@ -114,6 +115,7 @@ def status(suite: Runnable, methods: Methods = None, datasets: Datasets = None, 
         rows.append((one.spec.run_id, one.spec.dataset + fold, one.label, str(one.spec.seed), word, figure, why))
     _columns(rows)
     typer.echo(_count(states))
+    _warn_of_tuned(loaded)
 
 
 def show(
@@ -233,6 +235,21 @@ def _announce(suite: Suite, planned: list[Planned], states: list[State], due: li
     for one, todo in zip(planned, due, strict=True):
         if todo:
             typer.echo(f"  {one.spec.run_id}  {one.spec.dataset}  {one.label}  seed {one.spec.seed}", err=True)
+
+
+def _warn_of_tuned(suite: Suite) -> None:
+    """Say which tuned parameters another state of the code has found. They are used: what they give is what it is."""
+    from llmrec.tuned import again, by_other_code
+
+    for dataset in suite.datasets:
+        for label, found in suite.studies(dataset).items():
+            (entry,) = (entry for entry in suite.entries if entry.label == label)
+            if by_other_code(found, suite.files[entry.name]):
+                typer.echo(
+                    f"tuned by another state of the code: {label} on {dataset}; used as it is. To search again: "
+                    + again(suite.typed, label, found.study),
+                    err=True,
+                )
 
 
 def _count(states: list[State]) -> str:

@@ -18,10 +18,6 @@ if TYPE_CHECKING:
     from llmrec.tuning.study import Study
 
 
-FEWEST_COLUMNS = 110
-"""Of the printed table: what a pipe or a narrow window may not squeeze."""
-
-
 def tune(
     suite: SuiteName,
     method: Annotated[list[str] | None, typer.Option("-m", "--method", help="Only this row; repeatable.")] = None,
@@ -29,9 +25,9 @@ def tune(
     trials: Annotated[int, typer.Option(min=1, help="Trials of every row; more than before go on from there.")] = 20,
     epochs: Annotated[
         int | None,
-        typer.Option(min=1, help="Epochs of every trial, where the method has a field `epochs`; default: its own."),
+        typer.Option(min=1, help="Epochs of every trial, where a method has a field `epochs`; default: its default."),
     ] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Trials at the same time; never changes which are made.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="Trials at the same time; never changes which.")] = 1,
     freeze: Annotated[
         bool, typer.Option("--freeze", help="Write the best parameters to tuned/DATASET/ROW.toml beside the suite.")
     ] = False,
@@ -48,7 +44,12 @@ def tune(
     defaults, the next nine are drawn at random, the others are proposed by Optuna's TPE. Trials that fail count. From
     trial 10 on, a trial is pruned at an epoch at which it is worse than the median of those before.
 
-    Ctrl-C or a kill loses nothing: the same command goes on, with the trials of an undisturbed search.
+    Ctrl-C or a kill loses nothing: the same command goes on, with the trials of an undisturbed search. Proposals are
+    a function of the seed, the trial's number and all trials of its row before it, so --jobs changes none of them:
+    it runs trials that wait for no other, the random ones of a row and those of different rows, side by side.
+
+    Trials are records in RESULTS/tuning/, beside the study file; a frozen file holds all of them in short, and
+    `llmrec report` shows from it what every row was given.
 
     Examples: `llmrec tune ml-100k --trials 20 --epochs 30 --jobs 2 --freeze`, then `params = "tuned"` in a suite.
     `llmrec tune ml-100k -m ease --dry-run`. `llmrec tune ml-100k --report`.
@@ -115,6 +116,7 @@ def _search(
     from llmrec.progress import watcher
     from llmrec.runner import Interrupted, Options
     from llmrec.tuning.search import search
+    from llmrec.tuning.study import trials_root
 
     missing = sum(max(trials - len(study.ended), 0) for study in studies)
     typer.echo(f"{suite.title}: {len(studies)} studies, {missing} trials to do", err=True)
@@ -122,7 +124,8 @@ def _search(
         return {}
     shown = watcher(missing)
     options = Options(
-        threads=suite.threads, limits=suite.limits, jobs=jobs, root=root, extra=methods, watchers=[shown]
+        threads=suite.threads, limits=suite.limits, jobs=jobs, root=trials_root(root), extra=methods,
+        watchers=[shown],
     )  # fmt: skip
     try:
         return search(studies, trials, options)
@@ -153,12 +156,11 @@ def _say_what(suite: Suite, chosen: list[Setup], trials: int, root: Path, restar
 
 
 def _report(suite: Suite, root: Path) -> None:
-    """Print the budget and write it with the curves beside the suite's results."""
-    from rich import box
+    """Print the budget and write it with the curves beside the study file."""
     from rich.console import Console
-    from rich.table import Table
 
     from llmrec.errors import UserError
+    from llmrec.report.formats import print_table
     from llmrec.tuning import budget
     from llmrec.tuning.study import study_file
 
@@ -166,14 +168,8 @@ def _report(suite: Suite, root: Path) -> None:
     if not path.exists():
         raise UserError(f"{path}: no study yet. Make one with: llmrec tune {suite.typed}")
     budgets = budget.read_budgets(path)
-    head, *rows = budget.table(budgets)
-    console = Console()
-    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="Tuning, on the validation part")
-    for number, name in enumerate(head):
-        shown.add_column(name, justify="right" if number > 1 else "left")
-    for row in rows:
-        shown.add_row(*row)
-    console.print(shown, width=max(console.width, FEWEST_COLUMNS))
+    for table in budget.tables(budgets):
+        print_table(table, Console())
     for written in budget.write(budgets, path.parent, suite.title):
         if written.suffix != ".pdf":
             typer.echo(f"wrote {written}")

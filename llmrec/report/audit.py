@@ -7,7 +7,11 @@ from dataclasses import dataclass
 
 from llmrec.records import Record
 from llmrec.report.evidence import Block, Run
-from llmrec.report.words import listed, quantity
+from llmrec.report.words import fraction, listed, quantity
+from llmrec.tuned import Facts, again
+
+NEAR = 0.01
+"""How far, relatively, a validation figure may lie from that of the trial it repeats: machines round differently."""
 
 
 @dataclass(frozen=True)
@@ -21,8 +25,8 @@ class Remark:
 def audit(block: Block) -> list[Remark]:
     """All remarks on a block, alarms first."""
     checks = (
-        identical_answers, idle_seeds, stale_runs, missing_runs, dirty_runs, mixed_provenance, written_answers,
-        determinism, left_out_users,
+        identical_answers, idle_seeds, stale_runs, missing_runs, dirty_runs, mixed_provenance, other_budgets,
+        searched_before, written_answers, determinism, left_out_users,
     )  # fmt: skip
     remarks = [remark for check in checks for remark in check(block)]
     return sorted(remarks, key=lambda remark: ("alarm", "note", "fine").index(remark.level))
@@ -101,6 +105,48 @@ def mixed_provenance(block: Block) -> list[Remark]:
         if len(values) > 1:
             remarks.append(Remark(level, f"The runs of this table have {len(values)} {what}: {listed(values)}."))
     return remarks
+
+
+def other_budgets(block: Block) -> list[Remark]:
+    """Tuned rows that had more trials than others, and rows that had none beside tuned ones."""
+    searched = [line for line in block.lines if line.tuned]
+    counts = {line.label: line.tuned.study.trials for line in searched if line.tuned}
+    if not counts:
+        return []
+    if len(set(counts.values())) > 1:
+        said = listed([f"{label} {count}" for label, count in counts.items()])
+        remarks = [Remark("alarm", f"The rows' searches had different numbers of trials: {said}.")]
+    else:
+        said = f"{next(iter(counts.values()))} trials each"
+        remarks = [Remark("fine", f"The parameters of {len(counts)} rows were searched on validation, {said}.")]
+    without = [line.label for line in block.lines if not line.tuned and line.family != "external" and not line.control]
+    return remarks + ([Remark("note", f"Not searched: {listed(without)}.")] if without else [])
+
+
+def searched_before(block: Block) -> list[Remark]:
+    """Tuned parameters that another state of the code found: whether it still gives the figure that chose them."""
+    remarks = []
+    for line in block.lines:
+        if line.tuned is None:
+            continue
+        study = line.tuned.study
+        now = [figure for run in line.done if (figure := _of(run).metrics.get(study.metric)) and _is_trial(run, study)]
+        mend = f"`{again(block.suite, line.label, study)}` searches again"
+        if now and abs(now[0] - study.best) > NEAR * abs(study.best):
+            text = (
+                f"{line.label}: its parameters were chosen at {study.metric} {fraction(study.best)}; with them today's "
+                f"code gives {fraction(now[0])}. They are no longer the choice of an equal search; {mend}."
+            )
+            remarks.append(Remark("alarm", text))
+        elif line.tuned_by_other_code:
+            same = "which gives the same validation figure today" if now else "not yet compared with today's"
+            remarks.append(Remark("note", f"{line.label}: tuned by another state of the code, {same}; {mend}."))
+    return remarks
+
+
+def _is_trial(run: Run, study: Facts) -> bool:
+    """Whether a run is what the best trial was, apart from the part it is judged on."""
+    return run.spec.model_copy(update={"part": "valid"}).run_id == study.best_run
 
 
 def written_answers(block: Block) -> list[Remark]:

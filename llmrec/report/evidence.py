@@ -20,6 +20,7 @@ from llmrec.records import Record, RunSpec, Status
 from llmrec.results import SuiteRun, read_suite, run_folder
 from llmrec.suite import Suite, suite_names
 from llmrec.tasks import TASKS, Task
+from llmrec.tuned import Tuned, by_other_code
 
 if TYPE_CHECKING:
     import polars as pl
@@ -101,6 +102,8 @@ class Line:
     label: str
     family: str
     runs: tuple[Run, ...]
+    tuned: Tuned | None = None  # the study that found its parameters; None: they were not searched
+    tuned_by_other_code: bool = False  # than today's
 
     @property
     def control(self) -> bool:
@@ -232,7 +235,15 @@ def gather(suite: Suite, *, root: Path | None = None) -> list[Block]:
     for dataset in suite.datasets:
         runs = [as_run(item, root) for item in found if item.planned.spec.dataset == dataset]
         labels = list(dict.fromkeys(run.label for run in runs))
-        lines = [_line([run for run in runs if run.label == label]) for label in labels]
+        studies = suite.studies(dataset)
+        other = {
+            e.label
+            for e in suite.entries
+            if e.label in studies and by_other_code(studies[e.label], suite.files[e.name])
+        }
+        lines = [
+            _line([run for run in runs if run.label == label], studies.get(label), label in other) for label in labels
+        ]
         primary = TASKS[suite.task].primary
         metrics = suite.metrics if primary in suite.metrics else (primary, *suite.metrics)
         blocks.append(Block(address, dataset, metrics, suite.seeds, tuple(lines), suite.published(dataset)))
@@ -300,5 +311,6 @@ def check_same_users(runs: Sequence[Run]) -> None:
             )
 
 
-def _line(runs: list[Run]) -> Line:
-    return Line(runs[0].label, runs[0].family, tuple(sorted(runs, key=lambda run: (run.spec.seed, run.fold or 0))))
+def _line(runs: list[Run], tuned: Tuned | None, other_code: bool) -> Line:
+    ordered = tuple(sorted(runs, key=lambda run: (run.spec.seed, run.fold or 0)))
+    return Line(runs[0].label, runs[0].family, ordered, tuned, other_code)

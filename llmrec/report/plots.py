@@ -82,7 +82,7 @@ def scatter(
     log: bool = False,
 ) -> Figure:
     """The primary metric with its 95 % interval against another quantity, one named point a method."""
-    with _axes(title) as (figure, axes):
+    with panel(title) as (figure, axes):
         points: list[tuple[float, float]] = []
         bars: list[tuple[float, float, float]] = []
         names: list[str] = []
@@ -121,7 +121,7 @@ def slices(block: Block, kind: str) -> Figure:
     lines = sorted(block.finished, key=lambda line: task.better * (_mean(line.figures(task.primary)) or 0.0))
     parts = [part for other, part in _drawn_slices(block) if other == kind]
     height = 1.0 + 0.14 * len(lines) * (len(parts) + 0.8)
-    with _axes(f"By {kind}", (4.4, height)) as (figure, axes):
+    with panel(f"By {kind}", (4.4, height)) as (figure, axes):
         thick = 0.8 / len(parts)
         for number, part in enumerate(parts):
             colour, hatch = SLICE_STYLE[number % len(SLICE_STYLE)]
@@ -148,7 +148,7 @@ def learning_curves(block: Block) -> Figure:
     """The primary metric on validation after each epoch; one line a seed, one colour and dash a method."""
     from matplotlib.ticker import MaxNLocator
 
-    with _axes("Learning curves") as (figure, axes):
+    with panel("Learning curves") as (figure, axes):
         lines = [line for line in block.finished if _validated(line)]
         palette = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a8d93")
         for number, line in enumerate(lines):
@@ -194,7 +194,8 @@ def svg(figure: Figure) -> str:
 
 
 @contextmanager
-def _axes(title: str, size: tuple[float, float] | None = None) -> Iterator[tuple[Figure, Axes]]:
+def panel(title: str, size: tuple[float, float] | None = None) -> Iterator[tuple[Figure, Axes]]:
+    """An empty figure of one panel in the report's style. ``size``: inches; default: the style's."""
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

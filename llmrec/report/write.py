@@ -14,6 +14,7 @@ from llmrec.report.evidence import Block, check_same_users
 from llmrec.report.reproduced import reproduced_table
 from llmrec.report.significance import LEVEL, Against, Findings, left_out_of_choice, why_no_baseline
 from llmrec.report.table import Cell, Notes, Row, Table, main_table
+from llmrec.report.tuning import frozen, tuning_curves, tuning_table
 from llmrec.report.words import (
     TIED,
     Column,
@@ -44,6 +45,8 @@ FIGURE_WORDS = {
     "(cold).",
     "impressions/slices-users": "Accuracy by the length of the history that was known: short, middling and long.",
     "impressions/slices-shown": "Accuracy by the number of items that were shown.",
+    "tuning": "The best validation figure after each trial of the search for each row's parameters; trial 0 has the "
+    "defaults. No test figure is in it.",
     "learning-curves": "Validation accuracy after each epoch, one line a seed; training keeps the best epoch.",
 }
 
@@ -82,6 +85,9 @@ class Report:
         words = f"All that was measured. {caption(block)}"
         self.full = main_table(block, [*every, *costs], words, self.findings.interval, tied)
         self.statistics = statistics_table(self.findings)
+        self.budgets = frozen({line.label: line.tuned for line in block.lines if line.tuned})
+        others = [line.label for line in block.lines if not line.tuned and line.family != "external"]
+        self.tuning = tuning_table(block.dataset, self.budgets, others) if self.budgets else None
         self.reproduced = reproduced_table(block, block.metrics)
         self.reproduced_full = reproduced_table(block)
         self.no_statistics = "" if self.statistics else why_no_baseline(block)
@@ -90,12 +96,14 @@ class Report:
     @cached_property
     def figures(self) -> dict[str, Figure]:
         """Drawn when first asked for: a table in the terminal needs no matplotlib."""
-        return plots.draw_all(self.block, self.findings.interval)
+        drawn = plots.draw_all(self.block, self.findings.interval)
+        return {**drawn, "tuning": tuning_curves(self.budgets, self.block.dataset)} if self.budgets else drawn
 
     @property
     def tables(self) -> list[Table]:
-        """What is printed: the main table and, where there are any, those of statistics and of published figures."""
-        return [self.main, *(table for table in (self.statistics, self.reproduced) if table)]
+        """What is printed: the main table and, where there are any, those of statistics, of published figures and of
+        tuning."""
+        return [self.main, *(table for table in (self.statistics, self.reproduced, self.tuning) if table)]
 
 
 def caption(block: Block) -> str:
@@ -241,7 +249,7 @@ def html_text(reports: Sequence[Report], title: str, suite: str) -> str:
     chapters = [
         page.Chapter(
             report.block, report.findings.sentences(), report.main, report.full, report.statistics,
-            report.no_statistics, report.reproduced_full,
+            report.no_statistics, report.reproduced_full, report.tuning,
             {name: (plots.svg(figure), _words(name, report.block)) for name, figure in report.figures.items()},
             report.remarks,
         )
@@ -251,4 +259,4 @@ def html_text(reports: Sequence[Report], title: str, suite: str) -> str:
 
 
 def _csv_tables(report: Report) -> list[Table]:
-    return [report.full, *(table for table in (report.statistics, report.reproduced_full) if table)]
+    return [report.full, *(t for t in (report.statistics, report.reproduced_full, report.tuning) if t)]

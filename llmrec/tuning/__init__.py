@@ -6,8 +6,9 @@
     study      one study in the suite's one study file
     search     does all trials of all studies, through the runner
     freeze     writes the best parameters where suites find them
-    budget     the table and the curves that show that nobody was starved
+    budget     how far the studies are: the table and the curves that `llmrec report` makes of frozen ones
 
 A trial is an ordinary run with an ordinary record, whose spec says ``part = "valid"``: its worker fits and validates,
-and the test part is never asked for.
+and the test part is never asked for. Records and studies lie in results/tuning/ and are not committed; a frozen file
+holds every trial in short, and reports are made from it.
 """

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmrec.errors import UserError
-from llmrec.tuned import Facts, Tuned, fingerprint, tuned_path
+from llmrec.tuned import Facts, Trial, Tuned, fingerprint, tuned_path
 from llmrec.tuning.study import Study
 
 if TYPE_CHECKING:
@@ -70,11 +70,7 @@ def tuned(study: Study, suite: str) -> Tuned:
     setup, ended, best = study.setup, study.ended, best_trial(study)
     if best is None or best.value is None:
         raise UserError(f"{setup.name}: none of {len(ended)} trials gave a figure: {ended[0].user_attrs.get('error')}")
-    params = setup.params(best.params)
-    if empty := [name for name, value in params.items() if value is None]:
-        raise UserError(
-            f"{setup.name}: parameter {empty[0]!r} is None, which TOML cannot hold. Take None out of its choices."
-        )
+    params = _said(study, best)
     states = [trial.state.name for trial in ended]
     facts = Facts(
         suite=suite, **study.made_of, trials=len(ended), failed=states.count("FAIL"), pruned=states.count("PRUNED"),
@@ -82,16 +78,48 @@ def tuned(study: Study, suite: str) -> Tuned:
         default=ended[0].value if ended[0].state.name == "COMPLETE" else None, best=best.value,
         best_trial=best.number, best_run=best.user_attrs["run_id"], cpu_seconds=round(cpu_seconds(ended), 1),
     )  # fmt: skip
-    return Tuned(method=setup.method, fingerprint=fingerprint(setup.method, facts), params=params, study=facts)
+    return Tuned(
+        method=setup.method, fingerprint=fingerprint(setup.method, facts), params=params, study=facts,
+        trials=[in_short(trial) for trial in ended],
+    )  # fmt: skip
+
+
+def _said(study: Study, best: FrozenTrial) -> dict[str, Any]:
+    """All that was searched or set, even where it is the default of today: the file outlives a change of defaults.
+
+    Raises:
+        UserError: the best value of a field is None, and that is not its default.
+    """
+    setup = study.setup
+    epochs = {"epochs": setup.epochs} if setup.epochs is not None else {}
+    said = {name: value for name, value in {**setup.fixed, **epochs, **best.params}.items() if value is not None}
+    if empty := [name for name in setup.params(best.params) if name not in said]:
+        raise UserError(
+            f"{setup.name}: parameter {empty[0]!r} is None, which TOML cannot hold. Take None out of its choices."
+        )
+    return said
+
+
+def in_short(trial: FrozenTrial) -> Trial:
+    """What a frozen file and a report say of an ended trial."""
+    told = trial.user_attrs
+    return Trial(
+        number=trial.number, status=told["status"], value=trial.value,
+        epochs=max(trial.intermediate_values, default=None), cpu_seconds=round(float(told["cpu_seconds"]), 3),
+        run=told["run_id"], error=told.get("error") or "",
+        params={name: value for name, value in trial.params.items() if value is not None},
+    )  # fmt: skip
 
 
 def as_toml(found: Tuned) -> str:
-    """The file's text. What is None is left out, for TOML has no word for it."""
+    """The file's text, one line a trial. What is None is left out, for TOML has no word for it."""
     study = found.study.model_dump(mode="json")
     tables = {"study.protocol": study.pop("protocol"), "study.space": study.pop("space")}
     tables["study.fixed"] = study.pop("fixed")
-    top = {"method": found.method, "fingerprint": found.fingerprint}
-    parts = [_lines(top), "[params]\n" + _lines(found.params), "[study]\n" + _lines(study)]
+    top = {"method": found.method, "fingerprint": found.fingerprint, "params": found.params}
+    trials = [trial.model_dump(mode="json", exclude_defaults=True) for trial in found.trials]
+    listed = "trials = [\n" + "".join(f"  {_value(trial)},\n" for trial in trials) + "]\n"
+    parts = [_lines(top) + listed, "[study]\n" + _lines(study)]
     parts += [f"[{name}]\n{_lines(table)}" for name, table in tables.items()]
     return "\n".join(parts)
 
@@ -107,7 +135,7 @@ def _key(key: str) -> str:
 def _value(value: Any) -> str:
     """A value in TOML, which writes strings, numbers, booleans and lists as JSON does."""
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{_key(k)} = {_value(v)}" for k, v in value.items()) + " }"
+        return "{ " + ", ".join(f"{_key(k)} = {_value(v)}" for k, v in value.items() if v is not None) + " }"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_value, value)) + "]"
     return json.dumps(value, ensure_ascii=False, allow_nan=False)

@@ -28,7 +28,7 @@ class Setup:
     file: MethodFile
     protocol: Protocol
     fixed: dict[str, Any]  # what the row sets itself
-    epochs: int | None  # what --epochs sets in every trial; None where the row or nothing sets it
+    epochs: int | None  # of every trial; None where the row sets them, they are searched, or the method has none
     run_seed: int
 
     @property
@@ -86,7 +86,8 @@ def setups(
     """The studies of a suite, and the labels of rows that have nothing to tune. Empty arguments choose all.
 
     A table of folds is tuned on its first; the first of the suite's seeds is that of all trials. A control row is tuned
-    only where it asks for tuned parameters. A row that sets its own ``epochs`` keeps them.
+    only where it asks for tuned parameters. A row that sets its own ``epochs`` keeps them; where neither it nor the
+    argument does, every trial has the number that is the method's default, and the study says so.
 
     Raises:
         UserError: an argument names nothing of the suite, a row chosen by name or the whole suite has nothing to tune,
@@ -101,13 +102,15 @@ def setups(
     found, without = [], []
     for entry in entries:
         file = suite.files[entry.name]
-        capped = epochs if "epochs" in file.params and "epochs" not in entry.fixed else None
+        capped = _epochs(file, entry, epochs)
         if not space_of(entry.name, file, entry.fixed, capped):
             without.append(entry.label)
             continue
         options = {**({"fold": suite.folds[0]} if suite.folds else {}), **entry.protocol, "fit_data": "train"}
         protocol = changed(suite.protocol, options)
         for dataset in datasets or suite.datasets:
+            if entry.datasets and dataset not in entry.datasets:
+                continue
             check_card(card(dataset), protocol, suite.task)
             seed = suite.seeds[0] if file.seeded else 0
             found.append(
@@ -126,6 +129,15 @@ def setups(
             "free."
         )
     return found, without
+
+
+def _epochs(file: MethodFile, entry: Entry, given: int | None) -> int | None:
+    """What is set as the number of epochs of every trial of a row."""
+    field = file.params.get("epochs")
+    if field is None or "epochs" in entry.fixed:
+        return None
+    own = field.default if field.known and not field.tune and isinstance(field.default, int) else None
+    return given if given is not None else own
 
 
 def _chosen(suite: Suite, rows: Sequence[str]) -> list[Entry]:

@@ -43,9 +43,15 @@ class Due(NamedTuple):
     planned: Planned
 
 
+def trials_root(root: Path) -> Path:
+    """The results folder of trials, inside ``root``, the results folder of runs. Trials are ordinary records, thousands
+    of them, that no table shows and nobody commits: what a report says of them is kept in the frozen files."""
+    return root / "tuning"
+
+
 def study_file(root: Path, suite: str) -> Path:
-    """The one file of all studies of a suite."""
-    return root / suite / "tuning.db"
+    """The one file of all studies of a suite. ``root``: the results folder of runs."""
+    return trials_root(root) / suite / "studies.db"
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ SUITE = HEAD + "".join(f'[[methods]]\nname = "{name}"\n' for name in ROWS)
 
 def trials(results):
     """What the study file says of every trial, apart from what time it took."""
-    with (results / "mine" / "tuning.csv").open(encoding="utf-8") as file:
+    with (results / "tuning" / "mine" / "tuning.csv").open(encoding="utf-8") as file:
         return [{k: v for k, v in row.items() if k != "cpu_seconds"} for row in csv.DictReader(file)]
 
 
@@ -44,7 +44,7 @@ def tuned(tmp_path_factory, command_line):
     (folder / "mine.toml").write_text(SUITE)
     llmrec = command_line(folder)
     command = [sys.executable, "-P", "-m", "llmrec", "tune", "mine.toml", "--trials", "2"]
-    records = llmrec.results / "runs"
+    records = llmrec.results / "tuning" / "runs"
     process = subprocess.Popen(
         command, env=llmrec.environment, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
@@ -70,7 +70,7 @@ def test_a_killed_study_ends_with_the_trials_of_an_undisturbed_one(tuned):
 def test_no_trial_has_seen_the_test_part(tuned):
     llmrec, done, _ = tuned
     for row in trials(llmrec.results):
-        (path,) = (llmrec.results / "runs" / row["run_id"]).glob("*/record.json")
+        (path,) = (llmrec.results / "tuning" / "runs" / row["run_id"]).glob("*/record.json")
         record = read_record(path.parent)
         assert record.spec.part == "valid" and record.run_id == record.spec.run_id == row["run_id"]
         assert list(record.metrics) == ["valid/ndcg@10"] and repr(record.metrics["valid/ndcg@10"]) == row["value"]

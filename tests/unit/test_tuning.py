@@ -1,17 +1,23 @@
 """Tuning without processes: proposals, floors, what is refused, what a suite does with a frozen file."""
 
+import dataclasses
+import itertools
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 optuna = pytest.importorskip("optuna")
 
 from llmrec.curve import Curve  # noqa: E402
 from llmrec.errors import UserError  # noqa: E402
 from llmrec.records import Cost, Record, RunSpec, Status  # noqa: E402
+from llmrec.report import formats  # noqa: E402
+from llmrec.report import tuning as report  # noqa: E402
 from llmrec.results import run_folder  # noqa: E402
 from llmrec.suite import load_suite  # noqa: E402
-from llmrec.tuned import differences, read_tuned, tuned_path  # noqa: E402
+from llmrec.tuned import again, by_other_code, differences, read_tuned, tuned_path  # noqa: E402
 from llmrec.tuning import budget  # noqa: E402
 from llmrec.tuning.floors import floors  # noqa: E402
 from llmrec.tuning.freeze import as_toml, freeze  # noqa: E402
@@ -134,6 +140,8 @@ def test_what_a_trial_is(suite):
     assert spec.params == {"other": 4, "epochs": 2}
     assert (spec.part, spec.seed, spec.protocol.fit_data) == ("valid", 3, "train")
     assert setups(suite(text=ROW + "params = { epochs = 9 }\n"), epochs=2)[0][0].params({}) == {"epochs": 9}
+    (plain,), _ = setups(suite())
+    assert (plain.epochs, plain.params({})) == (5, {}), "the method's own number is stated, and equal runs have one id"
 
 
 def test_judging_on_the_test_part_leaves_ids_as_they_were():
@@ -200,7 +208,7 @@ def test_a_study_made_for_another_space_is_refused_with_what_differs(suite, tmp_
     assert "space: steps was 1 to 9 and is 1 to 12" in message
     assert 'kind (one of "a", "b", null) is gone' in message
     assert message.endswith("llmrec tune mine -m climber --restart")
-    with pytest.raises(UserError, match="epochs \\(2\\) is new"):
+    with pytest.raises(UserError, match="epochs was 5 and is 2"):
         Study(setups(suite(), epochs=2)[0][0], storage, "mine")
 
 
@@ -270,6 +278,9 @@ def test_a_suite_runs_what_was_frozen(suite, tmp_path):
     assert [run.spec.seed for run in runs] == [3, 4]
     assert {run.spec.part for run in runs} == {"test"}
     assert runs[0].spec.params == study.setup.params(best.params) and runs[0].spec.params["other"] == 4
+    assert found.params == {"other": 4, "epochs": 5, **best.params}, "a default of today is no default of tomorrow"
+    assert [{"kind": None, **t.params} for t in found.trials] == [t.params for t in study.ended], "TOML has no None"
+    assert [(t.number, t.value) for t in found.trials] == [(t.number, t.value) for t in study.ended]
     assert list(path.parent.iterdir()) == [path], "nothing half-written is left"
 
 
@@ -285,7 +296,8 @@ def test_tuned_parameters_for_something_else_are_refused(suite, tmp_path):
         assert says in str(told.value) and str(told.value).endswith("--restart --freeze")
     assert suite(text=TUNED, head="[protocol]\nusers = 50").runs(), "a sample of users is no other question"
     for old, new, says in (
-        ("trials = 12", "trials = 20", "changed by hand"),
+        ("trials = 12", "trials = 20", "the trials are not those of the study. Make the file anew with"),
+        ("seed = ", "seed = 1", "changed by hand"),
         ("trials = 12", "trails = 12", "key 'study.trials'"),
         ("trials = 12", "trials 12", "not valid TOML"),
     ):
@@ -329,23 +341,59 @@ def test_toml_of_all_kinds_of_values(suite, tmp_path):
     assert tomllib.loads(as_toml(found))["params"] == odd
 
 
-def test_the_budget_says_what_everyone_was_given(suite, tmp_path):
-    frozen(suite, tmp_path, open_file(tmp_path / "frozen.db"))
-    (one,) = budget.read_budgets(tmp_path / "frozen.db")
-    assert one.count("ok") == 11 and one.cpu_seconds == 18
+def test_tuned_by_other_code_is_used_and_said(suite, tmp_path):
+    _, path = frozen(suite, tmp_path, text=ROW + "params = { other = 4 }\n")
+    found = read_tuned(path, "mine")
+    assert not by_other_code(found, suite(text=TUNED).files["climber"])
+    loaded = suite(text=TUNED, method=METHOD.replace("users): ...", "users): return 1"))
+    assert loaded.runs() and loaded.studies("ml-100k")["climber"] == found
+    assert by_other_code(found, loaded.files["climber"])
+    assert again("mine", "a b", found.study) == (
+        "llmrec tune mine -m 'a b' -d ml-100k --trials 12 --epochs 5 --restart --freeze"
+    )
+
+
+def test_the_budget_is_the_same_from_the_study_file_and_from_what_was_frozen(suite, tmp_path):
+    study, path = frozen(suite, tmp_path, open_file(tmp_path / "frozen.db"))
+    found = read_tuned(path, "mine")
+    ((dataset, (one,)),) = budget.read_budgets(tmp_path / "frozen.db").items()
+    assert [one] == report.frozen({"climber": found}) and dataset == "ml-100k"
+    assert (one.count("ok"), one.failed, one.cpu_seconds, one.epochs) == (11, 1, 18, "5")
     so_far = one.best_so_far
-    assert so_far == sorted(so_far) and so_far[-1] == one.best.figure == read_tuned(
-        tuned_path(tmp_path, "ml-100k", "climber"), "mine"
-    ).study.best  # fmt: skip
-    head, row = budget.table([one])
-    assert dict(zip(head, row, strict=True))["trials"] == "12"
-    written = budget.write([one], tmp_path / "out", "Mine")
-    assert {p.name for p in written} == {"tuning.md", "tuning.csv", "tuning-ml-100k.pdf", "tuning-ml-100k.png"}
-    assert len((tmp_path / "out" / "tuning.csv").read_text().splitlines()) == 13
-    (line,) = budget.draw([one], "ml-100k").axes[0].get_lines()
+    assert so_far == sorted(so_far) and so_far[-1] == one.best.value == found.study.best
+    assert (one.default, one.best.number) == (study.ended[0].value, found.study.best_trial)
+    (line, *_) = report.tuning_curves([one], "ml-100k").axes[0].get_lines()
     assert list(line.get_ydata()) == so_far
-    text = (tmp_path / "out" / "tuning.md").read_text()
-    assert "| ml-100k | climber | rate | 0.0001 to 1.0, logarithmic |" in text
+    written = budget.write({dataset: [one]}, tmp_path, "Mine")
+    assert {p.name for p in written} == {"tuning.md", "tuning.csv", "tuning-ml-100k.pdf", "tuning-ml-100k.png"}
+    assert len((tmp_path / "tuning.csv").read_text().splitlines()) == 13
+    assert "| ml-100k | climber | rate | 0.0001 to 1.0, logarithmic |" in (tmp_path / "tuning.md").read_text()
+
+
+def test_the_table_of_budgets_adds_up_and_names_rows_that_were_not_searched(suite, tmp_path):
+    _, path = frozen(suite, tmp_path)
+    (one,) = report.frozen({"climber": read_tuned(path, "mine")})
+    table = report.tuning_table("ml-100k", [one, dataclasses.replace(one, label="other")], ["markov"])
+    rows = {
+        row.name: {key: formats.figure(row.cells[key], c) for c in table.columns for key in [c.key]}
+        for row in table.rows
+    }
+    assert list(rows) == ["climber", "other", "markov", "all rows"]
+    climber, total = rows["climber"], rows["all rows"]
+    assert (climber["trials"], climber["failed"], climber["tuning_cpu_seconds"]) == ("12", "1", "18.0")
+    assert (total["trials"], total["failed"], total["tuning_cpu_seconds"]) == ("24", "2", "36.0")
+    assert rows["markov"]["trials"] == "not searched"
+    assert float(climber["best"]) - float(climber["default"]) == pytest.approx(float(climber["gain"]), abs=2e-4)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.floats(0.01, 0.3))
+def test_names_at_the_ends_of_curves_stand_apart_near_their_lines(heights, apart):
+    heights = sorted(heights)
+    found = report.spread(heights, apart)
+    assert all(after - before >= apart - 1e-9 for before, after in itertools.pairwise(found))
+    if all(after - before >= apart for before, after in itertools.pairwise(heights)):
+        assert found == pytest.approx(heights)
+    assert sum(found) == pytest.approx(sum(heights)), "moved up as much as down"
 
 
 def test_two_at_a_time_and_files_that_are_no_studies(tmp_path):
