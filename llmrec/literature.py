@@ -225,8 +225,9 @@ def _check(table: _Table, where: str) -> None:
 
 
 def _explain(error: ValidationError) -> str:
-    """The first mistake as one sentence: its key, and what was expected there."""
-    first = error.errors()[0]
+    """One mistake as one sentence: its key, and what was expected there. A misspelt key comes before a missing one."""
+    found = error.errors()
+    first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])
     keys, model = "", _Source
     expected = ""
     for part in first["loc"]:
