@@ -123,7 +123,7 @@ def test_a_suite_names_published_rows_and_the_datasets_of_a_row(suite):
     [
         ('"mine/a"', '"mine/c"', SOURCE, "methods[1] ('popularity'): key 'published': no published row 'mine/c'."),
         ('"mine/a"', '"mine/a"', SOURCE.replace('"read"', '"memory"'), "'mine/a' is from memory, so it is no target"),
-        ('name = "popularity"', 'name = "popularity"\ndatasets = ["amazon2014-beauty"]', SOURCE, "on ml-100k, this row"),
+        ('name = "popularity"', 'name = "popularity"\ndatasets = ["amazon2014-beauty"]', SOURCE, "ml-100k, this row"),
         ('datasets = ["amazon2014-beauty"]', 'datasets = ["ml-1m"]', SOURCE, "the suite has no dataset 'ml-1m'"),
     ],
 )  # fmt: skip
