@@ -30,6 +30,12 @@ def results_folder() -> Path:
     return (root if root != PACKAGE / "_bundled" else Path.cwd()) / "results"
 
 
+def paper_folder() -> Path:
+    """The paper's sources: the checkout's paper/, else ./paper (a wheel holds none)."""
+    root = content_root()
+    return (root if root != PACKAGE / "_bundled" else Path.cwd()) / "paper"
+
+
 def cache_folder() -> Path:
     """Where downloads, parsed datasets and embeddings are kept: $LLMREC_CACHE, else the user's cache folder."""
     if chosen := os.environ.get("LLMREC_CACHE"):

@@ -17,7 +17,7 @@ COMMANDS = {
     "merge": ("merge",),
     "tune": ("tune",),
     "report": ("report", "compare"),
-    "paper": ("publish",),
+    "paper": ("publish", "claims"),
     "datasets": ("fetch",),
     "listing": ("list_", "new", "check", "doctor", "score"),
 }

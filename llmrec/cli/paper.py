@@ -1,12 +1,17 @@
-"""Commands from records to paper: publish."""
+"""Commands from records to paper: publish, claims."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from llmrec.cli.options import Datasets, Methods, Results, SuiteName
+
+PaperFolder = Annotated[
+    Path | None, typer.Option("--paper", metavar="DIR", help="The paper's folder; default: paper/ of the checkout.")
+]
 
 
 def publish(
@@ -41,3 +46,28 @@ def publish(
     for path in written:
         typer.echo(f"wrote {path} ({path.stat().st_size / 1000:,.0f} kB)")
     typer.echo(f"{runs} runs, {len(frozen.figures):,} figures. Next: llmrec paper")
+
+
+def claims(
+    check: Annotated[
+        bool, typer.Option("--check", help="Fail where the paper says something else than the records.")
+    ] = False,
+    paper: PaperFolder = None,
+    results: Results = None,
+) -> None:
+    """Decide every claim of paper/claims.toml by the published figures: effect, interval, corrected p, verdict.
+
+    Example: `llmrec claims --check`
+    """
+    from rich.console import Console
+
+    from llmrec.claims.show import print_claims
+    from llmrec.claims.sources import decide_all, refuse_contradictions
+    from llmrec.content import paper_folder
+
+    found, _ = decide_all(paper or paper_folder(), results)
+    console = Console()
+    console.width = max(console.width, 160)
+    print_claims(found, console)
+    if check:
+        refuse_contradictions(found)

@@ -18,7 +18,7 @@ LAYERS = (
     (
         "what a method may use",
         "best closed_form context encode gpt letters memory neighbours recbole_data recbole_mend recbole_trainer "
-        "sequence toy training",
+        "sequence surprise_data toy training",
     ),
     (
         "the parts of one run",
@@ -27,7 +27,7 @@ LAYERS = (
     ("one run", "worker"),
     (
         "many runs",
-        "audit child contract contract_rating doctor examination fingerprints inventory literature merging packing "
+        "audit child claims contract contract_rating doctor examination fingerprints inventory literature merging packing "
         "progress publish published recheck report results runner scoring shards subject suite template track tuned "
         "tuning",
     ),

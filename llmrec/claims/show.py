@@ -1,0 +1,90 @@
+"""Claims as a table: in the terminal and in LaTeX."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from llmrec.claims.decide import Decided, Test
+from llmrec.report.formats import latex_text
+from llmrec.report.significance import p_words
+from llmrec.report.words import NO_FIGURE, p_value, signed
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+COLOURS = {"supported": "green", "refuted": "red", "not decided": "yellow", "not yet run": "bright_black"}
+RUNS_SHOWN = 2  # ids of runs in a cell; the manifest has all of them
+
+
+def effect(test: Test) -> str:
+    """The difference with its interval: "+.0123 [+.0045, +.0201]"."""
+    if test.difference is None:
+        return NO_FIGURE
+    if test.low is None or test.high is None:
+        return signed(test.difference)
+    return f"{signed(test.difference)} [{signed(test.low)}, {signed(test.high)}]"
+
+
+def why(test: Test) -> str:
+    """What kept a test from deciding; '' where it decided or the figures are simply too close."""
+    return test.missing or test.problem
+
+
+def print_claims(found: Sequence[Decided], console: Console) -> None:
+    """Each claim with its verdict, and its tests below it."""
+    from rich.table import Table
+    from rich.text import Text
+
+    for decided in found:
+        said = f" (but the paper says: {decided.claim.says})" if decided.contradicted else ""
+        head = (f"{decided.verdict}{said}", f"bold {COLOURS[decided.verdict]}")
+        console.print(Text.assemble((decided.claim.id, "bold"), ": ", head, f"  {decided.claim.text}"))
+        grid = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+        for _ in range(7):
+            grid.add_column(overflow="fold")
+        for test in decided.tests:
+            p = f"p {p_words(test.corrected)}" if test.corrected is not None else ""
+            verdict = Text(test.verdict + (f": {why(test)}" if why(test) else ""), style=COLOURS[test.verdict])
+            cells = (f"  {test.dataset}", test.metric, _pair(test), effect(test) if test.difference else "", p)
+            grid.add_row(*(Text(cell) for cell in cells), verdict, Text(_runs(test), style="dim"))
+        console.print(grid)
+    counts = {verdict: sum(decided.verdict == verdict for decided in found) for verdict in COLOURS}
+    said = ", ".join(f"{number} {verdict}" for verdict, number in counts.items() if number)
+    console.print(f"{len(found)} claims: {said}. p is Holm-corrected over all tests.", highlight=False)
+
+
+def latex(found: Sequence[Decided]) -> str:
+    """A longtable for booktabs: each claim, then its tests."""
+    head = " & ".join(("Dataset", "Metric", "Compared", r"$a-b$ [95\,\%]", "$p$", "Verdict")) + r" \\"
+    lines = [
+        "% needs \\usepackage{booktabs,longtable,array}",
+        r"\begin{longtable}{@{}>{\raggedright}p{0.13\linewidth}lp{0.22\linewidth}>{\raggedright}p{0.2\linewidth}r"
+        r">{\raggedright\arraybackslash}p{0.17\linewidth}@{}}",
+        r"\toprule", head, r"\midrule", r"\endhead", r"\bottomrule", r"\endfoot",
+    ]  # fmt: skip
+    for number, decided in enumerate(found):
+        lines += [r"\addlinespace"] if number else []
+        cite = f"~\\cite{{{decided.claim.cite}}}" if decided.claim.cite else ""
+        lines.append(
+            f"\\multicolumn{{6}}{{@{{}}p{{\\linewidth}}@{{}}}}{{\\textbf{{{latex_text(decided.claim.text)}}}{cite}: "
+            f"\\emph{{{decided.verdict}}}}} \\\\*"
+        )
+        lines += [_latex_row(test) for test in decided.tests]
+    return "\n".join([*lines, r"\end{longtable}"]) + "\n"
+
+
+def _latex_row(test: Test) -> str:
+    p = p_value(test.corrected) if test.corrected is not None else NO_FIGURE
+    verdict = test.verdict + (f": {why(test)}" if why(test) else "")
+    cells = (test.dataset, test.metric, _pair(test) or NO_FIGURE, effect(test), p, verdict)
+    return " & ".join(latex_text(cell) for cell in cells) + r" \\"
+
+
+def _pair(test: Test) -> str:
+    return f"{test.a} \N{EN DASH} {test.b}" if test.b else test.a
+
+
+def _runs(test: Test) -> str:
+    more = len(test.runs) - RUNS_SHOWN
+    return " ".join(run[:8] for run in test.runs[:RUNS_SHOWN]) + (f" +{more}" if more > 0 else "")
