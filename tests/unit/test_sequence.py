@@ -72,6 +72,20 @@ def test_gbce_is_the_formula_of_gsasrec(negatives: int, t: float) -> None:
     assert loss.item() == pytest.approx(np.mean(expected), rel=1e-12)
 
 
+@pytest.mark.parametrize("negatives", [1, 3, 40_000])
+def test_bces_gradients_are_those_of_the_plain_formula(negatives: int) -> None:
+    """Also where the items drawn are gathered a target at a time."""
+    states, catalogue, wanted = example()
+    loss = Loss("bce", negatives, 0)(states, catalogue, wanted, np.random.default_rng(5))
+    found = torch.autograd.grad(loss, (states, catalogue))
+    drawn = torch.from_numpy(np.random.default_rng(5).integers(1, N_ITEMS, (len(wanted), negatives)))
+    negative = torch.einsum("nd,nkd->nk", states, catalogue[(wanted[:, None] + drawn) % N_ITEMS]).sigmoid()
+    positive = (states * catalogue[wanted]).sum(1).sigmoid()
+    plain = (-positive.log() - (1 - negative).log().sum(1)).mean()
+    for ours, theirs in zip(found, torch.autograd.grad(plain, (states, catalogue)), strict=True):
+        assert torch.allclose(ours, theirs, rtol=1e-9)
+
+
 @pytest.mark.parametrize("negatives", [1, 3, 200])
 def test_gbce_without_calibration_is_bce(negatives: int) -> None:
     """gSASRec takes the mean over target and negatives, SASRec's loss the sum."""
