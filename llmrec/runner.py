@@ -25,7 +25,7 @@ from filelock import FileLock, Timeout
 from llmrec.child import Child, Ending, environment, make_job
 from llmrec.content import results_folder
 from llmrec.discover import find_methods, method_file
-from llmrec.prepare import is_prepared
+from llmrec.prepare import Part, is_prepared
 from llmrec.progress import Silent, Watcher
 from llmrec.provenance import device, gpus, machine_class, missing_package, provenance
 from llmrec.publish import check_writable, disk_errors, disk_message, publish, publish_failure, staging_folder
@@ -152,7 +152,7 @@ class _Queue:
         self.waiting = waiting
         self.active: list[_Active] = []
         self.free_gpus = _visible_gpus()
-        self.prepared: dict[tuple[str, TaskName], Ending] = {}  # dataset and task -> ok, or why its runs cannot be done
+        self.prepared: dict[tuple[str, TaskName, Part], Ending] = {}  # ok, or why such runs cannot be done
 
     def work(self) -> None:
         """Work until nothing waits; on any way out no process, lock or staging folder of ours is left."""
@@ -222,20 +222,19 @@ class _Queue:
         """Why a run cannot be done here: a package or the data are missing."""
         if reason := missing_package(planned.file):
             return Ending(Status.SKIPPED, reason)
-        dataset = planned.spec.dataset
-        task = planned.spec.task
-        if (dataset, task) not in self.prepared:
-            self.prepared[dataset, task] = self._prepare(dataset, task, signals)
-        ending = self.prepared[dataset, task]
+        wanted = planned.spec.dataset, planned.spec.task, planned.spec.part
+        if wanted not in self.prepared:
+            self.prepared[wanted] = self._prepare(*wanted, signals)
+        ending = self.prepared[wanted]
         return None if ending.status == Status.OK else ending
 
-    def _prepare(self, dataset: str, task: TaskName, signals: _Signals) -> Ending:
+    def _prepare(self, dataset: str, task: TaskName, part: Part, signals: _Signals) -> Ending:
         """Fetch, parse and embed a dataset once for all runs, in a process of its own."""
-        if is_prepared(dataset, task):
+        if is_prepared(dataset, task, part):
             return Ending(Status.OK)
         self._say(f"preparing {dataset}")
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "llmrec.prepare", dataset, task],
+            [sys.executable, "-P", "-m", "llmrec.prepare", dataset, task, part],
             env=environment(self.options.threads),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
