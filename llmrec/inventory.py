@@ -97,3 +97,24 @@ def suites() -> Rows:
             continue
         rows.append((name, ", ".join(suite.datasets), str(len(suite.entries)), str(runs), suite.title))
     return rows
+
+
+def published() -> Rows:
+    """Every published row with its figures, and the suites' rows whose figures are held against it."""
+    from llmrec.literature import load_published
+    from llmrec.suite import load_suite, suite_names
+
+    held: dict[str, list[str]] = {}
+    for suite in suite_names():
+        try:
+            entries = load_suite(suite).entries
+        except UserError:  # `llmrec list suites` shows its mistake
+            continue
+        for entry in entries:
+            for name in entry.published:
+                held.setdefault(name, []).append(f"{suite}: {entry.label}")
+    rows: Rows = [("published", "data", "method", "figures", "known how", "held against it")]
+    for row in load_published().values():
+        figures = "  ".join(f"{metric} {value:.4f}" for metric, value in row.metrics.items())
+        rows.append((row.name, row.data, row.method, figures, row.mark, "; ".join(held.get(row.name, [])) or "-"))
+    return rows

@@ -20,6 +20,7 @@ class What(StrEnum):
     methods = "methods"
     datasets = "datasets"
     suites = "suites"
+    published = "published"
 
 
 def list_(
@@ -27,7 +28,8 @@ def list_(
     methods: Methods = None,
     datasets: Datasets = None,
 ) -> None:
-    """List methods, datasets or suites, one a line. Nothing is imported: a broken method file lists with its problem.
+    """List methods, datasets, suites or published figures, one a line. Nothing is imported: a broken method file lists
+    with its problem.
 
     `llmrec list datasets` is `llmrec datasets`, which has more to it: show, fetch.
 
@@ -39,6 +41,7 @@ def list_(
         What.methods: lambda: inventory.methods(methods),
         What.datasets: inventory.datasets,
         What.suites: inventory.suites,
+        What.published: inventory.published,
     }[what]()
     print_table(rows)
 

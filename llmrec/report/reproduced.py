@@ -62,13 +62,14 @@ def _shown(entry: Published, metrics: Sequence[str] | None) -> list[str]:
 def _row(line: Line, entry: Published, metric: str, notes: Notes) -> Row:
     published = entry.metrics[metric]
     figures = line.figures(metric)
+    why_not = "not measured" if line.done else str(line.runs[0].record.status) if line.runs[0].record else "not yet run"
     cells = {
         "method": Cell(word=entry.method),
         "metric": Cell(word=metric),
         "published": Cell(published),
-        "ours": Cell(word="not yet run" if not line.done else "not measured"),
+        "ours": Cell(word=why_not),
         "difference": Cell(),
-        "reproduced": Cell(word="not yet run" if not line.done else "not measured"),
+        "reproduced": Cell(word=why_not),
     }
     if figures:
         ours = fmean(figures)

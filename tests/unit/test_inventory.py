@@ -36,3 +36,9 @@ def test_doctor_knows_the_folders(tmp_path, monkeypatch):
 
 def test_datasets_are_listed():
     assert any(row[:4] == ("ml-100k", "943", "1,682", "100,000") for row in inventory.datasets())
+
+
+def test_published_figures_are_listed_with_the_rows_held_against_them():
+    rows = {row[0]: row for row in inventory.published()}
+    assert rows["anchors/beauty-markov"][3].startswith("recall@5 0.0595") and rows["ease/ease"][4:] == ("memory", "-")
+    assert rows["anchors/beauty-markov"][5] == "reproduce-anchors: markov"
