@@ -24,35 +24,39 @@ def carry(found: Sequence[Found], root: Path, advance: Callable[[int], None] = l
     if not last:
         return
     check_writable(root)
-    staged: list[tuple[Path, Path]] = []
+    staged: dict[Key, Path] = {}
     try:
-        with contextlib.ExitStack() as held, disk_errors(root):
-            for (run_id, machine), one in last.items():
-                held.enter_context(_alone(run_id, machine, root))
-                staging = staging_folder(root, run_id, machine)
-                staged.append((staging, run_folder(run_id, machine, root)))
-                staging.mkdir(parents=True)
-                for name in KEPT:
-                    if (one.folder / name).is_file():
-                        shutil.copyfile(one.folder / name, staging / name)
+        with disk_errors(root):
+            for key, one in last.items():
+                with _alone(key, root, wait=False):
+                    staged[key] = staging_folder(root, *key)
+                    _copy(one.folder, staged[key])
                 advance(1)
-            for staging, home in staged:
-                publish(staging, home)
+            for key, staging in staged.items():
+                with _alone(key, root, wait=True):  # should a runner have begun with it only now
+                    publish(staging, run_folder(*key, root))
     finally:
-        for staging, _ in staged:
+        for staging in staged.values():
             shutil.rmtree(staging, ignore_errors=True)
 
 
+def _copy(folder: Path, staging: Path) -> None:
+    staging.mkdir(parents=True)
+    for name in KEPT:
+        if (folder / name).is_file():
+            shutil.copyfile(folder / name, staging / name)
+
+
 @contextlib.contextmanager
-def _alone(run_id: str, machine: str, root: Path) -> Iterator[None]:
-    """Hold the lock that runners hold while they make the run."""
+def _alone(key: Key, root: Path, *, wait: bool) -> Iterator[None]:
+    """Hold the lock that runners hold while they make the run; one at a time, for a merge may bring thousands."""
     from filelock import FileLock, Timeout
 
     folder = root / "locks"
     folder.mkdir(exist_ok=True)
     try:
-        held = FileLock(folder / f"{run_id}-{machine}.lock").acquire(timeout=0)
+        held = FileLock(folder / f"{'-'.join(key)}.lock").acquire(timeout=-1 if wait else 0)
     except Timeout:
-        raise UserError(f"run {run_id} is being made in {root} at this moment. Merge when it is done.") from None
+        raise UserError(f"run {key[0]} is being made in {root} at this moment. Merge when it is done.") from None
     with held:
         yield
