@@ -58,7 +58,9 @@ def fit_next_item(method: Any, model: nn.Module, split: Split, ctx: Context, los
     fit_steps(method, model, ctx, lambda epoch: next_item_steps(method, model, split.fit.histories, ctx, loss, epoch))
 
 
-def fit_steps(method: Any, model: nn.Module, ctx: Context, steps: Callable[[int], Iterator[Step]]) -> None:
+def fit_steps(
+    method: Any, model: nn.Module, ctx: Context, steps: Callable[[int], Iterator[Step]], validate_every: int = 1
+) -> None:
     """Train ``model`` on the steps of each epoch: `llmrec.training.train` with ``method``'s `Settings`.
 
     Raises:
@@ -69,7 +71,10 @@ def fit_steps(method: Any, model: nn.Module, ctx: Context, steps: Callable[[int]
     def run_epoch(epoch: int) -> float:
         return one_epoch(method, optimizer, ctx, epoch, steps(epoch))
 
-    train(method, model, optimizer, run_epoch, ctx, epochs=method.epochs, patience=method.patience)
+    train(
+        method, model, optimizer, run_epoch, ctx,
+        epochs=method.epochs, patience=method.patience, validate_every=validate_every,
+    )  # fmt: skip
 
 
 def one_epoch(

@@ -1,0 +1,129 @@
+"""BERT4Rec: what it hides, that padding and older items say nothing, that it learns a chain and resumes bitwise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from llmrec import toy  # noqa: E402
+from llmrec.context import Context  # noqa: E402
+from llmrec.discover import load_method  # noqa: E402
+from llmrec.errors import UserError  # noqa: E402
+from llmrec.types import Split, Users  # noqa: E402
+
+N_ITEMS = 12
+
+
+def bert4rec(**params: Any) -> Any:
+    return load_method("bert4rec")(**params)
+
+
+def users(*histories: list[int]) -> Users:
+    rows = toy.interactions(histories, N_ITEMS).histories
+    return Users(np.arange(len(histories), dtype=np.int32), rows)
+
+
+def chains(n_users: int = 60) -> Split:
+    """Every user walks 0, 1, ..., 11, 0, ..., from a random item and for a random time."""
+    rng = np.random.default_rng(0)
+    starts, steps = rng.integers(N_ITEMS, size=n_users), rng.integers(4, 30, size=n_users)
+    return toy.leave_one_out(
+        [[(s + i) % N_ITEMS for i in range(n)] for s, n in zip(starts, steps, strict=True)], N_ITEMS
+    )
+
+
+def trained(**params: Any) -> Any:
+    method = bert4rec(**{"length": 8, "width": 16, "epochs": 1, "batch_size": 16, **params})
+    method.fit(chains(), Context(seed=0, items=toy.items(N_ITEMS)))
+    return method
+
+
+def test_learns_a_deterministic_chain() -> None:
+    """Also with histories longer than the window."""
+    method = trained(width=32, epochs=60, learning_rate=1e-2, batch_size=32, dropout=0.0, hidden=0.4)
+    for asked, wanted in chains().batches("test", 100):
+        assert (method.score(asked).argmax(1) == wanted.items).mean() > 0.99
+
+
+def test_what_is_hidden() -> None:
+    windows = np.full((4000, 6), -1)
+    for row, size in zip(windows, np.tile([1, 3, 5, 6], 1000), strict=True):
+        row[:size] = 7
+    hidden = bert4rec(hidden=0.3, last_only=0.0).choose_hidden(windows, np.random.default_rng(0)).numpy()
+    assert not hidden[windows == -1].any() and hidden.any(1).all()
+    full = hidden[windows[:, -1] == 7]
+    assert full[:, :-1].mean() == pytest.approx(0.3, abs=0.02)
+    assert full[:, -1].mean() == pytest.approx(0.3 + 0.7**6, abs=0.04)  # where nothing else is hidden, the last is
+    alone = bert4rec(hidden=0.3, last_only=1.0).choose_hidden(windows, np.random.default_rng(0)).numpy()
+    assert (alone.sum(1) == 1).all() and (alone.argmax(1) == (windows >= 0).sum(1) - 1).all()
+
+
+def test_hidden_items_are_guessed_without_being_seen() -> None:
+    """Each step's input holds the mask at the places that count, and the loss counts those only."""
+    method, seen = trained(), []
+    inside = method.model.forward
+    method.model.forward = lambda ids: seen.append(ids) or inside(ids)
+    ctx = Context(seed=0, items=toy.items(N_ITEMS))
+    counts = [n for _, n in method.steps(chains().fit.histories, ctx, 0)]
+    assert counts == [int((ids == N_ITEMS).sum()) for ids in seen]
+    assert sum(int((ids >= 0).sum()) for ids in seen) == len(chains().fit)
+
+
+def test_padding_says_nothing_on_either_side() -> None:
+    model = trained().model.eval()
+    left, right = torch.tensor([[-1, -1, 3, 4, 5]]), torch.tensor([[3, 4, 5, -1]])
+    with torch.inference_mode():
+        bare = model(torch.tensor([[3, 4, 5]]))
+        assert torch.allclose(model(left)[:, 2:], bare, atol=1e-6)
+        assert torch.allclose(model(right)[:, :3], bare, atol=1e-6)
+
+
+def test_both_sides_matter_and_older_items_than_the_window_do_not() -> None:
+    method = trained()
+    a, b, c = method.score(users([9, 1, 2, 3, 4, 5, 6, 7], [8, 8, 1, 2, 3, 4, 5, 6, 7], [7, 6, 5, 4, 3, 2, 1]))
+    assert np.array_equal(a, b) and not np.allclose(a, c)
+    with torch.inference_mode():
+        before, after = method.model(torch.tensor([[N_ITEMS, 3], [N_ITEMS, 4]]))[:, 0]
+    assert not torch.allclose(before, after)  # what follows a hidden item is read
+
+
+def test_resumed_run_gives_the_same_scores(tmp_path: Path) -> None:
+    params = {"length": 8, "width": 16, "dropout": 0.3, "batch_size": 16, "epochs": 4}
+    whole, asked = trained(**params), users([1, 2, 3], [4], [])
+
+    class Killed(Exception):
+        pass
+
+    class Mortal(Context):
+        def rng(self, axis: str, step: int = 0) -> np.random.Generator:
+            if step == 2:
+                raise Killed
+            return super().rng(axis, step)
+
+    with pytest.raises(Killed):
+        bert4rec(**params).fit(chains(), Mortal(seed=0, items=toy.items(N_ITEMS), folder=tmp_path))
+    events: list[dict[str, Any]] = []
+    resumed = bert4rec(**params)
+    resumed.fit(chains(), Context(seed=0, items=toy.items(N_ITEMS), folder=tmp_path, emit=events.append))
+    assert events[0]["resumed_at"] == 2
+    assert np.array_equal(resumed.score(asked), whole.score(asked))
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ({"length": 1}, "bert4rec: length = 1 is out of range: expected 2 or more."),
+        ({"hidden": 1.2}, "bert4rec: hidden = 1.2 is out of range: expected 0 or more and at most 1."),
+        ({"loss": "softmax"}, "bert4rec: loss 'softmax' is unknown. Did you mean 'sampled-softmax'?"),
+        ({"width": 30, "heads": 4}, "bert4rec: width 30 is no multiple of heads 4."),
+    ],
+)
+def test_wrong_parameters_are_named(params: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError) as error:
+        bert4rec(**params)
+    assert str(error.value) == said
