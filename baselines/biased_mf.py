@@ -18,15 +18,16 @@ Hug, Surprise: A Python library for recommender systems, JOSS 5(52), 2020.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from llmrec.method import tune
+from llmrec.surprise_data import trainset
 
 if TYPE_CHECKING:
     from llmrec.context import Context
-    from llmrec.types import Floats, Int32, Interactions, Split
+    from llmrec.types import Floats, Int32, Split
 
 
 @dataclass
@@ -63,18 +64,3 @@ class BiasedMf:
         products = np.einsum("nf,nf->n", self.user_factors[users], self.item_factors[items])
         predicted: Floats = self.mean + self.user[users] + self.item[items] + products
         return predicted
-
-
-def trainset(interactions: Interactions, scale: tuple[float, float] | None) -> Any:
-    """The ratings as Surprise holds them, with our ids for its own."""
-    from surprise import Trainset
-
-    of_user: dict[int, list[tuple[int, float]]] = {}
-    of_item: dict[int, list[tuple[int, float]]] = {}
-    columns = (interactions.frame[name].to_list() for name in ("user", "item", "value"))
-    for user, item, value in zip(*columns, strict=True):
-        of_user.setdefault(user, []).append((item, value))
-        of_item.setdefault(item, []).append((user, value))
-    n_users, n_items = interactions.n_users, interactions.n_items
-    own = [{i: i for i in range(n)} for n in (n_users, n_items)]
-    return Trainset(of_user, of_item, n_users, n_items, len(interactions), scale, *own)
