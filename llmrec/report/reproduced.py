@@ -37,11 +37,12 @@ def reproduced_table(block: Block, metrics: Sequence[str] | None = None) -> Tabl
         Column("difference", "difference", "%", 0, percent),
         Column("reproduced", "reproduced", "", 0, str),
     )
+    over = "folds and seeds ± standard deviation over folds" if len(block.folds) > 1 else "seeds ± standard deviation"
     caption = (
         f"Published figures beside ours, by source ({listed([f'{n} {word}' for word, n in counted.items()])}). "
-        "Ours are means over seeds ± standard deviation. 'Exactly' is asked where no seed is involved: the same to the "
-        f"places that are published. Learnt methods count as reproduced {NEAR} of the published figure. The notes say "
-        "where a figure stands and how its protocol differs."
+        f"Ours are means over {over}. 'Exactly' is asked where no seed is involved: the same to the places that are "
+        f"published. Others count as reproduced {NEAR} of the published figure. The notes say where a figure stands and "
+        "how its protocol differs."
     )
     shown = tuple((source, tuple(rows)) for source, rows in groups.items())
     return Table(f"{block.dataset}: published figures", caption, columns, shown, notes, "row")
@@ -49,7 +50,7 @@ def reproduced_table(block: Block, metrics: Sequence[str] | None = None) -> Tabl
 
 def percent(value: float) -> str:
     """A relative difference in percent with its sign: +1.2, of a figure in percent."""
-    return f"{value:+.1f}".replace("-", MINUS)
+    return f"{value:+.1f}".replace("-0.0", "+0.0").replace("-", MINUS)
 
 
 def _shown(entry: Published, metrics: Sequence[str] | None) -> list[str]:
