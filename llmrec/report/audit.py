@@ -119,8 +119,11 @@ def other_budgets(block: Block) -> list[Remark]:
     else:
         said = f"{next(iter(counts.values()))} trials each"
         remarks = [Remark("fine", f"The parameters of {len(counts)} rows were searched on validation, {said}.")]
-    without = [line.label for line in block.lines if not line.tuned and line.family != "external" and not line.control]
-    return remarks + ([Remark("note", f"Not searched: {listed(without)}.")] if without else [])
+    rest = [line for line in block.lines if not line.tuned and line.family != "external" and not line.control]
+    for searchable, words in ((True, "Not searched"), (False, "Nothing to search")):
+        if names := [line.label for line in rest if line.searchable == searchable]:
+            remarks.append(Remark("note", f"{words}: {listed(names)}."))
+    return remarks
 
 
 def searched_before(block: Block) -> list[Remark]:

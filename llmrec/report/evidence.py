@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean, stdev
@@ -20,7 +20,7 @@ from llmrec.records import Record, RunSpec, Status
 from llmrec.results import SuiteRun, read_suite, run_folder
 from llmrec.suite import Suite, suite_names
 from llmrec.tasks import TASKS, Task
-from llmrec.tuned import Tuned, by_other_code
+from llmrec.tuned import Tuned, by_other_code, space_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -104,6 +104,7 @@ class Line:
     runs: tuple[Run, ...]
     tuned: Tuned | None = None  # the study that found its parameters; None: they were not searched
     tuned_by_other_code: bool = False  # than today's
+    searchable: bool = True  # False: its method has no field to search, or the row sets them all
 
     @property
     def control(self) -> bool:
@@ -235,14 +236,9 @@ def gather(suite: Suite, *, root: Path | None = None) -> list[Block]:
     for dataset in suite.datasets:
         runs = [as_run(item, root) for item in found if item.planned.spec.dataset == dataset]
         labels = list(dict.fromkeys(run.label for run in runs))
-        studies = suite.studies(dataset)
-        other = {
-            e.label
-            for e in suite.entries
-            if e.label in studies and by_other_code(studies[e.label], suite.files[e.name])
-        }
+        searches = _searches(suite, dataset)
         lines = [
-            _line([run for run in runs if run.label == label], studies.get(label), label in other) for label in labels
+            replace(_line([run for run in runs if run.label == label]), **searches.get(label, {})) for label in labels
         ]
         primary = TASKS[suite.task].primary
         metrics = suite.metrics if primary in suite.metrics else (primary, *suite.metrics)
@@ -311,6 +307,18 @@ def check_same_users(runs: Sequence[Run]) -> None:
             )
 
 
-def _line(runs: list[Run], tuned: Tuned | None, other_code: bool) -> Line:
-    ordered = tuple(sorted(runs, key=lambda run: (run.spec.seed, run.fold or 0)))
-    return Line(runs[0].label, runs[0].family, ordered, tuned, other_code)
+def _searches(suite: Suite, dataset: str) -> dict[str, dict[str, Any]]:
+    """Label -> what a line says of the search for its parameters."""
+    studies, found = suite.studies(dataset), {}
+    for entry in suite.entries:
+        file, study = suite.files[entry.name], studies.get(entry.label)
+        found[entry.label] = {
+            "tuned": study,
+            "tuned_by_other_code": study is not None and by_other_code(study, file),
+            "searchable": bool(space_of(entry.name, file, entry.fixed)),
+        }
+    return found
+
+
+def _line(runs: list[Run]) -> Line:
+    return Line(runs[0].label, runs[0].family, tuple(sorted(runs, key=lambda run: (run.spec.seed, run.fold or 0))))

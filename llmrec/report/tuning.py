@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 TOGETHER = "all rows"
 NOT_SEARCHED = "not searched"
-"""Stands where a row's parameters are what the suite's file or the method's own defaults say."""
+NOTHING_TO_SEARCH = "nothing to search"
+"""Stand where a row's parameters are what the suite's file or the method's own defaults say: the row was left out of
+the search, or has no field that a search could set."""
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#1c1d1f", "#8a8d93")
 MARKS = "osD^vP*X<>ph"
@@ -96,8 +98,8 @@ def frozen(studies: Mapping[str, Tuned]) -> list[Budget]:
     ]
 
 
-def tuning_table(dataset: str, budgets: Sequence[Budget], others: Sequence[str] = ()) -> Table:
-    """The budget of every row and of all together. ``others``: rows that nothing was searched for."""
+def tuning_table(dataset: str, budgets: Sequence[Budget], others: Mapping[str, str] | None = None) -> Table:
+    """The budget of every row and of all together. ``others``: rows that nothing was searched for -> why, in words."""
     metric = budgets[0].metric
     whole: Any = "{:.0f}".format
     columns = (
@@ -116,7 +118,7 @@ def tuning_table(dataset: str, budgets: Sequence[Budget], others: Sequence[str] 
     sums = {"trials": 0.0, "pruned": 0.0, "failed": 0.0, "tuning_cpu_seconds": 0.0}
     total = {key: Cell(sum(row.cells[key].value or 0.0 for row in rows)) for key in sums}
     none = {column.key: Cell() for column in columns}
-    rows += [Row(name, name, {**none, "trials": Cell(word=NOT_SEARCHED)}) for name in others]
+    rows += [Row(name, name, {**none, "trials": Cell(word=why)}) for name, why in (others or {}).items()]
     rows += [Row(TOGETHER, TOGETHER, {**none, **total})] if len(budgets) > 1 else []
     caption = (
         f"What each row's search was given: fields searched, trials, epochs of every trial. Figures are {metric}, of "

@@ -14,7 +14,7 @@ from llmrec.report.evidence import Block, check_same_users
 from llmrec.report.reproduced import reproduced_table
 from llmrec.report.significance import LEVEL, Against, Findings, left_out_of_choice, why_no_baseline
 from llmrec.report.table import Cell, Notes, Row, Table, main_table
-from llmrec.report.tuning import frozen, tuning_curves, tuning_table
+from llmrec.report.tuning import NOT_SEARCHED, NOTHING_TO_SEARCH, frozen, tuning_curves, tuning_table
 from llmrec.report.words import (
     TIED,
     Column,
@@ -86,7 +86,11 @@ class Report:
         self.full = main_table(block, [*every, *costs], words, self.findings.interval, tied)
         self.statistics = statistics_table(self.findings)
         self.budgets = frozen({line.label: line.tuned for line in block.lines if line.tuned})
-        others = [line.label for line in block.lines if not line.tuned and line.family != "external"]
+        others = {
+            line.label: NOT_SEARCHED if line.searchable else NOTHING_TO_SEARCH
+            for line in block.lines
+            if not line.tuned and line.family != "external"
+        }
         self.tuning = tuning_table(block.dataset, self.budgets, others) if self.budgets else None
         self.reproduced = reproduced_table(block, block.metrics)
         self.reproduced_full = reproduced_table(block)

@@ -373,7 +373,7 @@ def test_the_budget_is_the_same_from_the_study_file_and_from_what_was_frozen(sui
 def test_the_table_of_budgets_adds_up_and_names_rows_that_were_not_searched(suite, tmp_path):
     _, path = frozen(suite, tmp_path)
     (one,) = report.frozen({"climber": read_tuned(path, "mine")})
-    table = report.tuning_table("ml-100k", [one, dataclasses.replace(one, label="other")], ["markov"])
+    table = report.tuning_table("ml-100k", [one, dataclasses.replace(one, label="other")], {"markov": "not searched"})
     rows = {
         row.name: {key: formats.figure(row.cells[key], c) for c in table.columns for key in [c.key]}
         for row in table.rows
