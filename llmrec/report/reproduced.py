@@ -41,8 +41,8 @@ def reproduced_table(block: Block, metrics: Sequence[str] | None = None) -> Tabl
     caption = (
         f"Published figures beside ours, by source ({listed([f'{n} {word}' for word, n in counted.items()])}). "
         f"Ours are means over {over}. 'Exactly' is asked where no seed is involved: the same to the places that are "
-        f"published. Others count as reproduced {NEAR} of the published figure. The notes say where a figure stands and "
-        "how its protocol differs."
+        f"published. Others count as reproduced {NEAR} of the published figure. The notes say where a figure stands "
+        "and how its protocol differs."
     )
     shown = tuple((source, tuple(rows)) for source, rows in groups.items())
     return Table(f"{block.dataset}: published figures", caption, columns, shown, notes, "row")
