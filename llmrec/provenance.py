@@ -22,6 +22,9 @@ from llmrec.sources import packages
 SHAPING = ("llmrec", "baselines", "benchmarks", "datasets", "pyproject.toml")
 """What can change a figure; only changes in these make a tree dirty."""
 
+COMMIT = "COMMIT"
+"""The file in which code that came in an archive says what it was: "<commit> clean" or "<commit> dirty"."""
+
 NUMERIC = {
     "torch": "torch", "transformers": "transformers", "implicit": "implicit", "sklearn": "scikit-learn",
     "recbole": "recbole", "surprise": "scikit-surprise",
@@ -116,10 +119,14 @@ def provenance(threads: int = 1) -> Provenance:
 
 
 def _commit(root: Path) -> tuple[str, bool]:
-    """The commit and whether what shapes figures differs from it; a content hash stands in where there is no .git."""
+    """The commit and whether what shapes figures differs from it: git's word, that of the archive which the code came
+    in, else a content hash."""
     if (root / ".git").exists() and (commit := _output("git", "-C", str(root), "rev-parse", "HEAD")):
         changed = _output("git", "-C", str(root), "status", "--porcelain", "--", *SHAPING)
         return commit, bool(changed)
+    if (root / COMMIT).is_file():
+        commit, _, state = (root / COMMIT).read_text("ascii").strip().partition(" ")
+        return commit, state != "clean"
     digest = hashlib.sha256()
     for part in SHAPING:
         top = PACKAGE if part == "llmrec" else root / part  # in a wheel the package holds the content, not beside it

@@ -89,6 +89,8 @@ def run(
     else:
         records = [_own_record(p, options.root) for p in planned]
     _print_table(loaded, given.typed, options.root)
+    if given.seconds is not None:
+        typer.echo(f"to bring the records home, copy {options.root} there: llmrec merge DIR", err=True)
     failed = [r for r in records if r is None or r.status in ("failed", "oom", "timeout")]
     if failed:
         _explain_failures(failed)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from llmrec.content import PACKAGE, content_root
 from llmrec.packing.archive import Member
+from llmrec.provenance import COMMIT, provenance
 
 FOLDER = "code"
 
@@ -29,6 +30,9 @@ def members() -> list[Member]:
             ]
         if (lock := root / "requirements.lock").is_file():
             found.append(_member(f"{inside}/{lock.name}", lock))
+    here = provenance()
+    state = f"{here.commit} {'dirty' if here.dirty else 'clean'}\n"
+    found.append(Member(f"{inside}/{COMMIT}", "code", state.encode()))
     told = importlib.metadata.distribution("llmrec")  # its version, and which extra brings a package that is missing
     head = f"{FOLDER}/llmrec-{told.version}.dist-info/METADATA"
     found.append(Member(head, "code", (told.read_text("METADATA") or "").encode()))

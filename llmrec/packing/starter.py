@@ -5,8 +5,10 @@ is passed on; results go to ./results unless $LLMREC_RESULTS or --results says o
 """
 
 import hashlib
+import importlib.metadata
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -15,8 +17,12 @@ from pathlib import Path, PurePosixPath
 
 
 def main() -> None:
+    if sys.version_info < (3, 11):  # noqa: UP036  # whatever Python the machine has runs this
+        sys.exit(f"error: llmrec needs Python 3.11 or later; this is {sys.version.split()[0]}.")
     archive = Path(sys.argv[0]).resolve()
     code = unpacked(archive)
+    if absent := missing(code):
+        sys.exit(f"error: {archive} brings llmrec, but not what it needs: pip install {' '.join(absent)}")
     os.environ.setdefault("LLMREC_RESULTS", str(Path.cwd() / "results"))
     os.environ["PYTHONPATH"] = os.pathsep.join([str(code), *filter(None, [os.environ.get("PYTHONPATH")])])
     os.execv(sys.executable, [sys.executable, "-P", "-m", "llmrec", "run", str(archive), *sys.argv[1:]])
@@ -40,6 +46,14 @@ def unpacked(archive: Path) -> Path:
         finally:
             shutil.rmtree(staged, ignore_errors=True)
     return home
+
+
+def missing(code: Path) -> list[str]:
+    """The packages that llmrec cannot do without and that are not installed here."""
+    (told,) = code.glob("llmrec-*.dist-info/METADATA")
+    wanted = re.findall(r"^Requires-Dist: ([\w.-]+)(?!.*extra *==)", told.read_text("utf-8"), re.MULTILINE)
+    known = {re.sub(r"[-_.]+", "-", d.metadata["Name"] or "").lower() for d in importlib.metadata.distributions()}
+    return [name for name in wanted if re.sub(r"[-_.]+", "-", name).lower() not in known]
 
 
 def extract(archive: Path, folder: Path) -> None:

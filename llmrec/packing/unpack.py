@@ -90,6 +90,7 @@ def use_data(opened: Opened, say: Say) -> None:
     os.environ["LLMREC_CACHE"] = str(cache)
     os.environ.pop(MIRROR, None)
     os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ.setdefault("WANDB_MODE", "offline")
     if found := standin.make(opened.folder, opened.manifest.encoders):
         sys.path.append(str(found))
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(found)]))

@@ -187,6 +187,9 @@ def test_two_shards_without_a_network_merged_are_the_whole_run_at_home(home, nod
     assert two.returncode == 0, two.stderr
     parts = [node.folder / "one", node.folder / "two"]
     assert [len(records(part)) for part in parts] == [1, 1]
+    (by_its_code,) = records(parts[1]).values()
+    with zipfile.ZipFile(home.archive) as archive:
+        assert by_its_code.provenance.commit == json.loads(archive.read("manifest.json"))["commit"]
 
     code, printed, told = call("merge", *parts, "--results", tmp_path / "merged")
     assert code == 0 and "2 of 2 records have come" in printed, told

@@ -146,10 +146,19 @@ def test_the_starter_unpacks_code_alone_and_checks_it(archive, tmp_path):
         starter["extract"](packed(tmp_path / "climbs.zip", {"code/../../escaped": b"out"}), tmp_path / "other")
 
 
+def test_the_starter_names_what_is_not_installed(tmp_path):
+    starter = runpy.run_path(str(Path(source.__file__).with_name("starter.py")))
+    told = "Requires-Dist: numpy>=2\nRequires-Dist: no-such-package>=1 ; python_version > '3'\n"
+    (tmp_path / "llmrec-1.dist-info").mkdir()
+    (tmp_path / "llmrec-1.dist-info" / "METADATA").write_text(f"{told}Requires-Dist: other ; extra == 'lm'\n")
+    assert starter["missing"](tmp_path) == ["no-such-package"]
+
+
 def test_the_code_is_laid_out_as_in_a_wheel():
     members = {member.path: member for member in source.members()}
     wanted = ("llmrec/__main__.py", "llmrec/_bundled/baselines/ease.py", "llmrec/_bundled/datasets/ml-100k.toml")
     assert {f"code/{path}" for path in wanted} | {"__main__.py"} <= members.keys()
+    assert members["code/llmrec/_bundled/COMMIT"].content.split()[1] in (b"clean", b"dirty")
     assert not any("__pycache__" in path or path.startswith("code/datasets") for path in members)
     assert any(path.endswith(".dist-info/METADATA") and b"Name: llmrec" in m.content for path, m in members.items())
 
