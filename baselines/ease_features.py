@@ -19,9 +19,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
-import psutil
 
-from llmrec.closed_form import item_weights
+from llmrec.closed_form import item_weights, require_gram
 from llmrec.method import tune
 
 if TYPE_CHECKING:
@@ -31,9 +30,6 @@ if TYPE_CHECKING:
     from llmrec.types import Floats, Items, Split, Users
 
 FEATURES = ("words", "categories", "both")
-COPIES = 2
-"""Arrays of items x items that are held at once."""
-
 BLOCK = 1024
 """Items whose part of the Gram matrix is computed at once."""
 
@@ -52,7 +48,7 @@ class EaseFeatures:
     precision: Literal["float32", "float64"] = "float64"  # of the inverse; float32 takes half the time and memory
 
     def fit(self, split: Split, ctx: Context) -> None:
-        self._check_memory(split.n_items)
+        require_gram("ease-features", split.n_items, self.precision)
         gram = self._gram(split, _features(ctx.items, self.features))
         self.weights = item_weights(gram, self.l2)  # [n_items, n_items]
 
@@ -70,15 +66,6 @@ class EaseFeatures:
             block = takers[some] @ seen + self.weight * (content[some] @ content.T)
             gram[:, some] = block.toarray().T  # symmetric
         return gram
-
-    def _check_memory(self, n_items: int) -> None:
-        needed = COPIES * n_items**2 * np.dtype(self.precision).itemsize
-        free = psutil.virtual_memory().available
-        if needed > free:
-            raise MemoryError(
-                f"ease-features needs {needed / 2**30:.1f} GiB for the Gram matrix of {n_items:,} items in "
-                f"{self.precision}, and {free / 2**30:.1f} GiB are free: precision = 'float32' takes half"
-            )
 
 
 def _features(items: Items, which: str) -> csr_matrix:

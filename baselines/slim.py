@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-import psutil
 
+from llmrec.memory import require
 from llmrec.method import tune
 
 if TYPE_CHECKING:
@@ -82,12 +82,8 @@ class Slim:
         """The Gram matrix as an array, where most of it is needed at once anyway; None where it is sparse."""
         if gram.nnz < DENSE_FROM * gram.shape[0] ** 2:
             return None
-        needed, free = gram.shape[0] ** 2 * 8, psutil.virtual_memory().available
-        if needed > free:
-            raise MemoryError(
-                f"slim needs {needed / 2**30:.1f} GiB for the Gram matrix of {gram.shape[0]:,} items, and "
-                f"{free / 2**30:.1f} GiB are free: take a smaller catalogue or a machine with more memory"
-            )
+        remedy = "take a smaller catalogue (a card's filters) or a machine with more memory"
+        require(gram.shape[0] ** 2 * 8, f"slim with the Gram matrix of {gram.shape[0]:,} items", remedy)
         return gram.toarray(order="C")
 
     def _column(self, gram: csc_matrix, dense: Floats | None, item: int) -> tuple[Floats, Int32]:

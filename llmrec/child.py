@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 
 from llmrec.discover import MethodFile
+from llmrec.memory import LIMIT_VARIABLE
 from llmrec.provenance import device, machine_class, needs_torch, provenance
 from llmrec.records import RunSpec, Status
 from llmrec.sources import packages
@@ -67,7 +68,7 @@ class Child:
         with (staging / "log.txt").open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "llmrec.worker", str(staging / "job.json"), str(staging)],
-                env=environment(job.threads, gpu),
+                env={**environment(job.threads, gpu), LIMIT_VARIABLE: str(limits.memory_gib)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

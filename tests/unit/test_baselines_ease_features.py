@@ -72,5 +72,5 @@ def test_too_small_l2():
 
 def test_too_little_memory_is_said_before_starting(monkeypatch):
     monkeypatch.setattr("psutil.virtual_memory", lambda: type("Memory", (), {"available": 2048})())
-    with pytest.raises(MemoryError, match=r"needs 0\.0 GiB for the Gram matrix of 26 items in float64"):
+    with pytest.raises(MemoryError, match=r"the Gram matrix of 26 items in float64 needs 0\.0 GiB"):
         fitted()

@@ -94,5 +94,5 @@ def test_penalties_out_of_range():
 
 def test_too_little_memory_is_said_before_starting(monkeypatch):
     monkeypatch.setattr("psutil.virtual_memory", lambda: type("Memory", (), {"available": 2048})())
-    with pytest.raises(MemoryError, match=r"slim needs 0\.0 GiB for the Gram matrix of 25 items"):
+    with pytest.raises(MemoryError, match=r"slim with the Gram matrix of 25 items needs 0\.0 GiB"):
         fitted()
