@@ -25,7 +25,7 @@ import numpy as np
 
 from llmrec.memory import require
 from llmrec.method import tune
-from llmrec.neighbours import WEIGHTINGS, Weighting, nearest
+from llmrec.neighbours import Weighting, nearest
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -49,7 +49,9 @@ class ItemKnn:
 
     neighbours: int = tune(0, choices=(0, 20, 50, 100, 200, 500))  # nearest kept of each item; 0 keeps all
     shrink: float = tune(0.0, low=0.0, high=500.0)  # draws similarities that rest on few users towards 0
-    weighting: Literal["binary", "tf-idf", "bm25"] = tune("binary", choices=WEIGHTINGS)  # how much a user says
+    weighting: Literal["binary", "tf-idf", "bm25"] = tune(
+        "binary", choices=("binary", "tf-idf", "bm25")
+    )  # how much a user says
 
     def fit(self, split: Split, ctx: Context) -> None:
         """Compute the similarities, a block of items at a time.

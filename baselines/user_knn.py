@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 
 from llmrec.method import tune
-from llmrec.neighbours import WEIGHTINGS, Weighting, nearest
+from llmrec.neighbours import Weighting, nearest
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -41,7 +41,9 @@ class UserKnn:
 
     neighbours: int = tune(50, choices=(0, 20, 50, 100, 200, 500, 1000))  # nearest kept of each user; 0 keeps all
     shrink: float = tune(0.0, low=0.0, high=500.0)  # draws similarities that rest on few items towards 0
-    weighting: Literal["binary", "tf-idf", "bm25"] = tune("tf-idf", choices=WEIGHTINGS)  # how much an item says
+    weighting: Literal["binary", "tf-idf", "bm25"] = tune(
+        "tf-idf", choices=("binary", "tf-idf", "bm25")
+    )  # how much an item says
 
     def fit(self, split: Split, ctx: Context) -> None:
         from scipy.sparse import csr_matrix

@@ -104,7 +104,7 @@ def space_of(method: str, file: MethodFile, fixed: Mapping[str, Any], epochs: in
     """The fields that a study searches, each in words: those declared with `tune` that neither the row nor the number
     of epochs has set. Two spaces are the same if their words are."""
     said = set(fixed) | ({"model"} if split_name(method)[1] else set()) | ({"epochs"} if epochs is not None else set())
-    return {name: in_words(p.tune) for name, p in file.params.items() if p.tune and name not in said}
+    return {name: in_words(p.tune) for name, p in file.params.items() if p.tune is not None and name not in said}
 
 
 def in_words(tune: Mapping[str, Any]) -> str:

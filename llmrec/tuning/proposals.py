@@ -35,7 +35,7 @@ def distributions(space: dict[str, Parameter], where: str) -> dict[str, BaseDist
     for name, parameter in space.items():
         try:
             found[name] = _distribution(parameter)
-        except (KeyError, TypeError, ValueError) as error:
+        except (TypeError, ValueError) as error:
             raise UserError(f"{where}: field {name!r}: its search space cannot be used: {error}.") from None
         if not parameter.known or not _holds(found[name], parameter.default):
             raise UserError(f"{where}: field {name!r}: its default {parameter.source} is outside its search space.")
@@ -74,6 +74,8 @@ def _distribution(parameter: Parameter) -> BaseDistribution:
             if not isinstance(choice, str | int | float | bool | None):
                 raise TypeError(f"choice {choice!r} is no plain value")
         return CategoricalDistribution(tune["choices"])
+    if "low" not in tune or "high" not in tune:
+        raise ValueError("its bounds or choices must be written out in tune(...), or as constants of the file itself")
     low, high, log = tune["low"], tune["high"], bool(tune.get("log", False))
     if parameter.annotation.startswith("int"):
         return IntDistribution(int(low), int(high), log=log)

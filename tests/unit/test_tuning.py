@@ -230,6 +230,7 @@ def test_after_a_change_of_code_a_whole_study_is_frozen_as_it_was_and_another_no
         (METHOD.replace("tune(4, low=1", "tune(40, low=1"), "field 'steps': its default 40 is outside"),
         (METHOD.replace('("a", "b", None)', '("a", (1, 2))'), "choice (1, 2) is no plain value"),
         (METHOD.replace("low=0.0, high=1.0", "low=0.0, high=TOP"), "field 'height': its search space cannot be used"),
+        (METHOD.replace('choices=("a", "b", None)', "choices=ELSEWHERE"), "written out in tune(...)"),
     ],
 )
 def test_spaces_that_cannot_be_searched(suite, method, says):
