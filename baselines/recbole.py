@@ -23,6 +23,7 @@ from llmrec import recbole_mend
 from llmrec.errors import UserError, nearest
 from llmrec.method import tune
 from llmrec.recbole_data import question, train_data
+from llmrec.recbole_models import STAGES, check_name, settings_file
 from llmrec.recbole_trainer import make_trainer, seed_all
 
 if TYPE_CHECKING:
@@ -44,9 +45,6 @@ HARNESS = (
     "train_stage", "pre_model_path", "benchmark_filename",
 )  # fmt: skip
 """RecBole's settings that the harness decides."""
-
-STAGES = {"RaCT": ("actor_pretrain", "critic_pretrain", "finetune"), "S3Rec": ("pretrain", "finetune")}
-"""Models that RecBole trains in stages, each from the checkpoint of the one before."""
 
 KNOWS_NO_USERS = ("Pop", "Random")
 """General models that answer everybody alike, strangers too."""
@@ -191,26 +189,12 @@ class RecBole:
 
 
 def model_class(name: str) -> Any:
-    """RecBole's model by its name."""
+    """RecBole's model by its name.
+
+    Raises:
+        UserError: RecBole has no general or sequential model of that name.
+    """
+    check_name(name)
     from recbole.model import general_recommender, sequential_recommender
 
-    models = {
-        name: value
-        for package in (general_recommender, sequential_recommender)
-        for name, value in vars(package).items()
-        if isinstance(value, type)
-    }
-    if name not in models:
-        raise UserError(f"recbole:{name}: not a general or sequential model of RecBole.{nearest(name, models)}")
-    if name in ("KSR", "GRU4RecKG"):
-        raise UserError(f"recbole:{name} needs the field 'ent_emb' (knowledge-graph embeddings), which no dataset has.")
-    return models[name]
-
-
-def settings_file(name: str) -> dict[str, Any]:
-    """One of RecBole's files of default settings; empty where it has none."""
-    import recbole
-    import yaml
-
-    path = Path(recbole.__file__).parent / "properties" / name
-    return yaml.load(path.read_text("utf-8"), yaml.FullLoader) or {} if path.exists() else {}
+    return vars(general_recommender).get(name) or vars(sequential_recommender)[name]

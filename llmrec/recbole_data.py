@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from llmrec.errors import UserError
+from llmrec.recbole_graph import Vectors, read_graph, transe
+from llmrec.recbole_models import GRAPH_MODELS, need_no
 
 if TYPE_CHECKING:
     from llmrec.context import Context
@@ -22,6 +24,8 @@ def train_data(config: Any, split: Split, ctx: Context) -> Any:
     from recbole.sampler import RepeatableSampler, Sampler
 
     dataset = dataset_class(config)(config, split.fit, item_classes(config, ctx))
+    if config["model"] in GRAPH_MODELS:
+        add_graph(dataset, config, ctx)
     dataset._change_feat_format()  # for sequential models also: a row for each prefix of a history
     negatives, sampler = config["train_neg_sample_args"], None
     if negatives["distribution"] != "none":
@@ -40,9 +44,27 @@ def item_classes(config: Any, ctx: Context) -> list[list[str]] | None:
     if lacking:
         raise UserError(
             f"recbole:{config['model']} reads the item field {sorted(lacking)[0]!r}, which this dataset lacks "
-            "('class' is the items' categories; other fields are not handed to RecBole)."
+            f"('class' is the items' categories; other fields are not handed to RecBole). {need_no('item categories')}"
         )
     return classes
+
+
+def add_graph(dataset: Any, config: Any, ctx: Context) -> None:
+    """Give the dataset what KSR and GRU4RecKG ask it for: vectors of the items' entities ('ent_id') and of the
+    relations ('rel_id'), row 0 for padding, and how many of each there are. An item without an entity has zeros."""
+    graph = read_graph(ctx.items, config["model"])
+    size = config["kg_embedding_size"] or config["embedding_size"]
+    vectors: Vectors = transe(graph, size, ctx.seed_for("initialisation"))
+    of_items = np.zeros((len(graph.entity) + 1, size), np.float32)
+    linked = np.flatnonzero(graph.entity >= 0)
+    of_items[linked + 1] = vectors.entities[graph.entity[linked]]
+    of_relations = np.vstack([np.zeros((1, size), np.float32), vectors.relations])
+    dataset._preloaded_weight |= {"ent_id": of_items, "rel_id": of_relations}
+    names = {
+        config["ENTITY_ID_FIELD"]: ["[PAD]", *map(str, range(graph.n_entities))],
+        config["RELATION_ID_FIELD"]: ["[PAD]", *graph.relations, "[UI-Relation]"],  # RecBole adds the last
+    }
+    dataset.field2id_token |= {field: np.array(tokens) for field, tokens in names.items()}
 
 
 def dataset_class(config: Any) -> Any:
@@ -53,9 +75,9 @@ def dataset_class(config: Any) -> Any:
     from recbole.utils import FeatureSource, FeatureType, ModelType
 
     sequential = config["MODEL_TYPE"] == ModelType.SEQUENTIAL
-    base: Any = getattr(
-        classes, config["model"] + "Dataset", classes.SequentialDataset if sequential else classes.Dataset
-    )
+    base: Any = classes.SequentialDataset if sequential else classes.Dataset
+    if config["model"] not in GRAPH_MODELS:  # whose own classes read files; see add_graph
+        base = getattr(classes, config["model"] + "Dataset", base)
 
     class InMemory(base):  # type: ignore[misc]
         def __init__(self, config: Any, interactions: Interactions, item_classes: list[list[str]] | None) -> None:

@@ -95,6 +95,8 @@ def mended(own_files: Path | None = None) -> Iterator[None]:
         replace(scipy.sparse.dok_matrix, "_update", lambda self, values: self._dict.update(values))
         # torch 2.6 refuses pickled objects, but S3Rec and RaCT hand their own pickled checkpoints from stage to stage.
         replace(torch, "load", _trusting(torch.load, own_files))
+        # NCL clusters with faiss on a GPU, which the package for CPUs refuses.
+        stack.enter_context(_module("faiss", Kmeans=_Kmeans))
         _import_with_silent_tensorboard()
         from recbole.config import Config
 
@@ -104,6 +106,10 @@ def mended(own_files: Path | None = None) -> Iterator[None]:
         replace(Config, "_load_cmd_line", lambda self: {})
         # Config evaluates every string as Python; a suite's values have their types already.
         replace(Config, "_convert_config_dict", lambda self, values: values)
+        from recbole.model.general_recommender import dgcf
+
+        # DGCF draws more users than there are when all the training pairs make few batches.
+        replace(dgcf, "sample_cor_samples", _within(dgcf.sample_cor_samples))
         # Config overwrites CUDA_VISIBLE_DEVICES, by which the runner gives a run its device.
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         try:
@@ -141,19 +147,53 @@ class _SilentWriter:
         pass
 
 
-def _import_with_silent_tensorboard() -> None:
-    """RecBole makes a TensorBoard writer for every trainer: neither that package nor its folder is wanted."""
-    name = "torch.utils.tensorboard"
+class _Kmeans:
+    """Stands in for faiss.Kmeans: scikit-learn's k-means, with at most as many clusters as rows."""
+
+    def __init__(self, d: int, k: int, gpu: bool = False) -> None:
+        self.k, self.index = k, self
+
+    def train(self, x: Any) -> None:
+        """Find the centroids, float32 [k, d], of the rows of x, as many iterations as faiss has (25)."""
+        from sklearn.cluster import KMeans
+
+        k = min(self.k, len(x))
+        self.model = KMeans(k, n_init=1, init="random", max_iter=25, random_state=1234).fit(x)  # faiss's own seed
+        self.centroids = self.model.cluster_centers_
+
+    def search(self, x: Any, neighbours: int) -> tuple[None, Any]:
+        """The nearest centroid of each row, int32 [rows, 1]; nobody reads the distances."""
+        return None, self.model.predict(x)[:, None]
+
+
+def _within(sample: Callable[[int, int, int], Any]) -> Callable[[int, int, int], Any]:
+    """DGCF's drawing of users and items, of each kind no more than there are."""
+
+    def bounded(n_users: int, n_items: int, size: int) -> Any:
+        return sample(n_users, n_items, min(size, n_users, n_items))
+
+    return bounded
+
+
+@contextmanager
+def _module(name: str, **contents: Any) -> Iterator[None]:
+    """``import name`` finds a module of these contents for a while."""
     real = sys.modules.get(name)
-    stand_in: Any = types.ModuleType(name)
-    stand_in.SummaryWriter = _SilentWriter
+    stand_in = types.ModuleType(name)
+    vars(stand_in).update(contents)
     sys.modules[name] = stand_in
     try:
-        from recbole.utils import utils
+        yield
     finally:
         del sys.modules[name]
         if real is not None:
             sys.modules[name] = real
+
+
+def _import_with_silent_tensorboard() -> None:
+    """RecBole makes a TensorBoard writer for every trainer: neither that package nor its folder is wanted."""
+    with _module("torch.utils.tensorboard", SummaryWriter=_SilentWriter):
+        from recbole.utils import utils
     utils.SummaryWriter = _SilentWriter  # had RecBole been imported before
 
 

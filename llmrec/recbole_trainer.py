@@ -77,7 +77,13 @@ def make_trainer(method: Any, config: Any, net: Any, data: Any, ctx: Context, *,
         def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
             """RecBole writes the best epoch to a file that it reads again; here it stays in memory."""
             if self.keeps and ctx.validate:
-                self.best = copy.deepcopy((self.model.state_dict(), self.model.other_parameter()))
+                self.best = copy.deepcopy((self.model.state_dict(), self._beside_state()))
+
+        def _beside_state(self) -> dict[str, Any]:
+            """What the model needs beside its state dict. DIN, FDSA and others name whole layers here, which stand in
+            it already and would drag the dataset along."""
+            named = self.model.other_parameter()
+            return {name: value for name, value in named.items() if not isinstance(value, torch.nn.Module)}
 
         def _log(self, loss: float, **metrics: float) -> None:
             epochs = self.epochs if final else self.pretrain_epochs

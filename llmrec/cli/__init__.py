@@ -17,7 +17,7 @@ COMMANDS = {
     "merge": ("merge",),
     "tune": ("tune",),
     "report": ("report", "compare"),
-    "paper": ("publish", "claims"),
+    "paper": ("publish", "claims", "paper"),
     "datasets": ("fetch",),
     "listing": ("list_", "new", "check", "doctor", "score"),
 }
@@ -43,6 +43,7 @@ def app() -> typer.Typer:
         for name in names:
             root.command(name.rstrip("_"))(getattr(module, name))
     root.add_typer(_datasets(), name="datasets")
+    root.add_typer(importlib.import_module("llmrec.cli.recbole").group(), name="recbole")
     return root
 
 
