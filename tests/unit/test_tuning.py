@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 optuna = pytest.importorskip("optuna")
 
 from llmrec.curve import Curve  # noqa: E402
+from llmrec.discover import find_methods  # noqa: E402
 from llmrec.errors import UserError  # noqa: E402
 from llmrec.records import Cost, Record, RunSpec, Status  # noqa: E402
 from llmrec.report import formats  # noqa: E402
@@ -21,7 +22,7 @@ from llmrec.tuned import again, by_other_code, differences, read_tuned, tuned_pa
 from llmrec.tuning import budget  # noqa: E402
 from llmrec.tuning.floors import floors  # noqa: E402
 from llmrec.tuning.freeze import as_toml, freeze  # noqa: E402
-from llmrec.tuning.proposals import STARTUP  # noqa: E402
+from llmrec.tuning.proposals import STARTUP, distributions  # noqa: E402
 from llmrec.tuning.setup import setups  # noqa: E402
 from llmrec.tuning.study import Study, held, open_file  # noqa: E402
 from llmrec.worker import Pruned, _prune  # noqa: E402
@@ -237,6 +238,12 @@ def test_spaces_that_cannot_be_searched(suite, method, says):
     with pytest.raises(UserError) as told:
         Study(setups(suite(method=method))[0][0], None, "mine")
     assert says in str(told.value)
+
+
+@pytest.mark.parametrize("method", find_methods().values(), ids=find_methods().keys())
+def test_the_spaces_of_the_suites_own_methods_hold_their_defaults(method):
+    space = {name: parameter for name, parameter in method.params.items() if parameter.tune is not None}
+    assert distributions(space, method.name).keys() == space.keys()
 
 
 def test_rows_with_nothing_to_tune(suite):
