@@ -59,8 +59,9 @@ def latex(found: Sequence[Decided]) -> str:
     head = " & ".join(("Dataset", "Metric", "Compared", r"$a-b$ [95\,\%]", "$p$", "Verdict")) + r" \\"
     lines = [
         "% needs \\usepackage{booktabs,longtable,array}",
-        r"\begin{longtable}{@{}>{\raggedright}p{0.13\linewidth}lp{0.22\linewidth}>{\raggedright}p{0.2\linewidth}r"
-        r">{\raggedright\arraybackslash}p{0.17\linewidth}@{}}",
+        r"\setlength{\tabcolsep}{4pt}",
+        r"\begin{longtable}{@{}*{3}{>{\raggedright}p{0.16\linewidth}}>{\raggedright}p{0.19\linewidth}l"
+        r">{\raggedright\arraybackslash}p{0.2\linewidth}@{}}",
         r"\toprule", head, r"\midrule", r"\endhead", r"\bottomrule", r"\endfoot",
     ]  # fmt: skip
     for number, decided in enumerate(found):

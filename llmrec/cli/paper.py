@@ -1,4 +1,4 @@
-"""Commands from records to paper: publish, claims."""
+"""Commands from records to paper: publish, claims, paper."""
 
 from __future__ import annotations
 
@@ -71,3 +71,39 @@ def claims(
     print_claims(found, console)
     if check:
         refuse_contradictions(found)
+
+
+def paper(
+    check: Annotated[
+        bool, typer.Option("--check", help="Make all again elsewhere and fail on any difference; change nothing.")
+    ] = False,
+    only: Annotated[list[str] | None, typer.Option("--only", metavar="NAME", help="Only this one; repeatable.")] = None,
+    pdf: Annotated[bool, typer.Option("--pdf/--no-pdf", help="Build the PDF, where LaTeX is installed.")] = True,
+    folder: PaperFolder = None,
+    results: Results = None,
+) -> None:
+    """Make every figure, table and number of the paper from the published results, and the PDF.
+
+    Needs no GPU, no network and no PyTorch. Examples: `llmrec paper` · `llmrec paper --check` ·
+    `llmrec paper --only quality-cost`
+    """
+    import tempfile
+
+    from llmrec.content import paper_folder
+    from llmrec.manuscript import make
+    from llmrec.manuscript.pdf import INSTALL, build_pdf
+
+    home, names = folder or paper_folder(), only or []
+    if check:
+        typer.echo(f"{make.check(home, results, names)} files are byte for byte what the published results give")
+        return
+    with tempfile.TemporaryDirectory(prefix="llmrec-paper-") as temporary:
+        made = make.make(home, Path(temporary), results, names)
+        make.replace_generated(Path(temporary), home / "generated", names)
+    files = sum(path.is_file() for path in (home / "generated").rglob("*"))
+    typer.echo(f"wrote {home / 'generated'} ({files} files)")
+    for notice in [*made.notices, *(f"left out: {name}: {why}" for name, why in made.not_yet.items())]:
+        typer.echo(notice)
+    if pdf and not names:
+        built = build_pdf(home)
+        typer.echo(f"wrote {built}" if built else f"no PDF: neither latexmk nor tectonic is installed. Run: {INSTALL}")

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+STYLE = Path(__file__).with_name("journal.mplstyle")
+
 INK = "#1c1d1f"
 """The style's text colour; the page replaces it by the reader's own."""
 
@@ -175,10 +177,13 @@ def slice_kinds(block: Block) -> list[str]:
 
 
 def save(figure: Figure, path: Path) -> list[Path]:
-    """Write PATH.pdf and PATH.png without dates."""
+    """Write PATH.pdf and PATH.png without dates; the style makes fonts of the PDF TrueType, which journals ask for."""
+    import matplotlib as mpl
+
     written = [path.with_name(path.name + suffix) for suffix in (".pdf", ".png")]
-    figure.savefig(written[0], metadata={"CreationDate": None, "ModDate": None, "Producer": "matplotlib"})
-    figure.savefig(written[1], metadata={"Software": "matplotlib"}, dpi=PNG_DPI)
+    with mpl.rc_context(fname=STYLE):
+        figure.savefig(written[0], metadata={"CreationDate": None, "ModDate": None, "Producer": "matplotlib"})
+        figure.savefig(written[1], metadata={"Software": "matplotlib"}, dpi=PNG_DPI)
     return written
 
 
@@ -200,7 +205,7 @@ def panel(title: str, size: tuple[float, float] | None = None) -> Iterator[tuple
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with mpl.rc_context(fname=Path(__file__).with_name("journal.mplstyle")):
+    with mpl.rc_context(fname=STYLE):
         figure = Figure(figsize=size) if size else Figure()
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()

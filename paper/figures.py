@@ -1,0 +1,245 @@
+"""The paper's figures. To add one, write a function marked ``@figure`` that returns a matplotlib figure.
+
+Its name, with hyphens, is the file's: `quality_cost` makes generated/figures/quality-cost.pdf and .png, and main.tex
+shows it with ``\\fig{quality-cost}``. Families have a colour and a mark of their own; a greyscale print reads the same.
+"""
+
+from statistics import fmean
+
+import numpy as np
+from matplotlib.patheffects import withStroke
+
+from llmrec import stats
+from llmrec.manuscript import NotYet, canvas, figure
+from llmrec.report import plots
+from llmrec.report.words import FAMILIES, MINUS, cost_unit, display_name
+
+HEADLINE = ("ml-100k", "ml-100k")  # suite and dataset whose methods are shown one by one
+GAINS = ("ml-100k", "impressions", "impressions-zh", "requests")  # suites of the heat map, in order
+LEVEL = 0.05
+
+
+@figure
+def quality_cost(results):
+    """Accuracy against CPU seconds of fitting, with the front of those that nothing cheaper beats."""
+    block = results.block(*HEADLINE)
+    unit = cost_unit(block)
+    key = "fit_" + unit.replace(" ", "_").lower()
+    drawn = plots.scatter(
+        block, results.findings(block).interval, lambda line: fmean(line.costs(key)),
+        f"Cost of fitting ({unit}, log scale)", "", log=True,
+    )  # fmt: skip
+    points = [
+        (max(fmean(x.costs(key)), plots.LEAST_SECONDS), fmean(x.figures(block.task.primary))) for x in block.finished
+    ]
+    front = pareto(points)
+    axes, edges = drawn.axes[0], drawn.axes[0].get_xlim()
+    xs, ys = zip(*front, (edges[1], front[-1][1]), strict=True)
+    axes.step(xs, ys, where="post", color="#6b6e74", linewidth=0.7, linestyle=(0, (4, 2)), zorder=1)
+    axes.set_xlim(edges)
+    for name in axes.texts:  # the front passes behind names
+        name.set_path_effects([withStroke(linewidth=2, foreground="white")])
+    return drawn
+
+
+def pareto(points):
+    """The points that no other beats at once in cost (x, less is better) and quality (y), from the cheapest up."""
+    front = []
+    for x, y in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not front or y > front[-1][1]:
+            front.append((x, y))
+    return front
+
+
+@figure
+def accuracy_coverage(results):
+    """Accuracy against the share of the catalogue that is recommended to anyone."""
+    block = results.block(*HEADLINE)
+    return plots.scatter(
+        block, results.findings(block).interval, lambda line: fmean(line.figures("coverage@10")),
+        "Coverage@10 (share of the catalogue)", "",
+    )  # fmt: skip
+
+
+@figure
+def accuracy_popularity(results):
+    """Accuracy against how popular the recommended items are: the bias towards popular items."""
+    block = results.block(*HEADLINE)
+    return plots.scatter(
+        block, results.findings(block).interval, lambda line: fmean(line.figures("popularity@10")),
+        "Mean popularity of the recommended items (interactions)", "",
+    )  # fmt: skip
+
+
+@figure
+def critical_difference(results):
+    """Mean ranks over users; a bar joins methods that no Holm-corrected permutation test tells apart."""
+    block = results.block(*HEADLINE)
+    lines = block.finished
+    values = np.stack([line.values(block.task.primary).mean(axis=0) for line in lines])
+    ranks = mean_ranks(block.task.better * values)
+    order = np.argsort(ranks.mean(axis=1), kind="stable")
+    groups = cliques(ranks[order])
+    height = 0.6 + 0.14 * ((len(lines) + 1) // 2) + 0.12 * len(groups)
+    with canvas((6.2, height)) as (drawn, axes):
+        draw_ranks(axes, ranks[order].mean(axis=1), [lines[i] for i in order], groups)
+        axes.set_xlabel(f"Mean rank over {block.n_users:,} users by {block.task.primary} (rank, 1 = best)")
+    return drawn
+
+
+def mean_ranks(values):
+    """Ranks of methods within each user, [methods, users]: 1 is best, ties share the mean of their places."""
+    better = (values[:, None] < values[None]).sum(axis=1)
+    same = (values[:, None] == values[None]).sum(axis=1)
+    return better + (same + 1) / 2
+
+
+def cliques(ranks):
+    """Stretches (first, last) of methods, best first, within which no pair differs; only the longest ones."""
+    pairs = [(i, j) for i in range(len(ranks)) for j in range(i + 1, len(ranks))]
+    p = stats.holm([stats.paired_permutation_test(ranks[i] - ranks[j]) for i, j in pairs])
+    apart = {pair for pair, value in zip(pairs, p, strict=True) if value < LEVEL}
+    found = []
+    for first in range(len(ranks)):
+        last = first
+        while last + 1 < len(ranks) and not any((i, last + 1) in apart for i in range(first, last + 1)):
+            last += 1
+        if last > first and not (found and found[-1][1] >= last):
+            found.append((first, last))
+    return found
+
+
+def draw_ranks(axes, means, lines, groups):
+    """Names left and right of an axis of ranks, each with a line to its place; bars for groups below the axis."""
+    low, high = np.floor(means.min() * 2) / 2, np.ceil(means.max() * 2) / 2
+    half = (len(lines) + 1) // 2
+    first = -0.5 - 0.35 * len(groups)
+    for place, (mean, line) in enumerate(zip(means, lines, strict=True)):
+        left = place < half
+        depth = first - 0.5 * (place if left else len(lines) - 1 - place)
+        edge = low - 0.02 * (high - low) if left else high + 0.02 * (high - low)
+        colour, mark = plots.FAMILY_STYLE[line.family]
+        axes.plot([mean, mean, edge], [0, depth, depth], color=plots.INK, linewidth=0.6, clip_on=False)
+        axes.plot(mean, 0, mark, color=colour, markeredgecolor=plots.INK, markeredgewidth=0.5, markersize=5, zorder=3,
+                  clip_on=False)  # fmt: skip
+        words = f"{display_name(line)}  {mean:.2f}" if left else f"{mean:.2f}  {display_name(line)}"
+        axes.annotate(words, (edge, depth), (-2 if left else 2, 0), textcoords="offset points", fontsize=7,
+                      ha="right" if left else "left", va="center", annotation_clip=False)  # fmt: skip
+    for number, (start, end) in enumerate(groups):
+        width = 0.006 * (high - low)
+        depth = -0.3 - 0.35 * number
+        axes.plot([means[start] - width, means[end] + width], [depth] * 2, color=plots.INK, linewidth=2.6, zorder=4,
+                  solid_capstyle="butt")  # fmt: skip
+    axes.set_xlim(low, high)
+    axes.set_ylim(first - 0.5 * half, 0.4)
+    axes.spines[["left", "right", "bottom"]].set_visible(False)
+    axes.spines["top"].set_visible(True)
+    axes.spines["top"].set_position(("data", 0))
+    axes.xaxis.set_ticks_position("top")
+    axes.xaxis.set_label_position("top")
+    axes.set_yticks([])
+    axes.grid(visible=False)
+
+
+@figure
+def gains(results):
+    """Relative gain over the best baseline (chosen on validation), a column a dataset; * marks differences."""
+    blocks = [block for suite in GAINS if suite in results.suites for block in results.blocks(suite)]
+    blocks = [block for block in blocks if results.findings(block).baseline is not None]
+    if not blocks:
+        raise NotYet("no published table has a baseline chosen on validation")
+    labels = sorted(
+        {(list(FAMILIES).index(line.family), display_name(line)) for block in blocks for line in block.finished}
+    )
+    rows = [label for _, label in labels]
+    table, marks = np.full((len(rows), len(blocks)), np.nan), {}
+    for column, block in enumerate(blocks):
+        findings = results.findings(block)
+        base = fmean(findings.baseline.figures(block.task.primary))
+        row = rows.index(display_name(findings.baseline))
+        table[row, column], marks[row, column] = 0.0, "baseline"
+        for found in findings.against_baseline:
+            row = rows.index(display_name(found.line))
+            table[row, column] = 100 * found.difference / base
+            marks[row, column] = f"{table[row, column]:+.0f}".replace("-", MINUS) + "*" * found.distinct
+    return heat_map(table, marks, rows, [column_name(block) for block in blocks])
+
+
+def column_name(block):
+    small = "\n(small)" if block.n_users < 300 else ""
+    return f"{broken(block.dataset)}\n{block.spec.task}\n{block.task.primary}{small}"
+
+
+def broken(name):
+    """A long name on two lines, parted after the hyphen nearest to its middle."""
+    places = [place for place, letter in enumerate(name, 1) if letter == "-"]
+    if len(name) <= 12 or not places:
+        return name
+    at = min(places, key=lambda place: abs(place - len(name) / 2))
+    return f"{name[:at]}\n{name[at:]}"
+
+
+def heat_map(table, marks, rows, columns):
+    with canvas((6.4, 1.5 + 0.19 * len(rows))) as (drawn, axes):
+        image = axes.imshow(np.clip(table, -100, 100), cmap="PuOr_r", vmin=-100, vmax=100, aspect="auto")
+        for (row, column), words in marks.items():
+            shade = table[row, column]
+            ink = "white" if np.isfinite(shade) and abs(shade) > 65 else plots.INK
+            axes.text(column, row, words, ha="center", va="center", fontsize=6.5, color=ink)
+        axes.set_xticks(range(len(columns)), columns, fontsize=6.5)
+        axes.set_yticks(range(len(rows)), rows)
+        axes.xaxis.tick_top()
+        axes.tick_params(length=0)
+        axes.set_facecolor("#ececef")  # not run
+        axes.grid(visible=False)
+        axes.spines[:].set_visible(False)
+        bar = drawn.colorbar(image, ax=axes, shrink=0.8, aspect=25, pad=0.02)
+        bar.set_label("Gain over the best baseline (%)")
+        bar.outline.set_visible(False)
+    return drawn
+
+
+@figure
+def slices_items(results):
+    """Accuracy where the target is a popular item, one of the others, or new."""
+    return untitled(plots.slices(results.block(*HEADLINE), "items"))
+
+
+@figure
+def slices_users(results):
+    """Accuracy for users with short, middling and long histories."""
+    return untitled(plots.slices(results.block(*HEADLINE), "users"))
+
+
+@figure
+def seeds(results):
+    """Each seed's figure beside the interval over users: what chance in training is worth, and what chance in users."""
+    block = results.block(*HEADLINE)
+    primary, interval = block.task.primary, results.findings(block).interval
+    lines = sorted(block.finished, key=lambda line: block.task.better * fmean(line.figures(primary)))
+    with canvas((4.4, 0.9 + 0.19 * len(lines))) as (drawn, axes):
+        for place, line in enumerate(lines):
+            colour, mark = plots.FAMILY_STYLE[line.family]
+            if bounds := interval(line, primary):
+                axes.plot(bounds, [place, place], color=colour, linewidth=5, alpha=0.3, solid_capstyle="butt")
+            axes.plot(line.figures(primary), [place] * len(line.figures(primary)), mark, color=colour, markersize=4.5,
+                      markeredgecolor=plots.INK, markeredgewidth=0.4, alpha=0.9, linestyle="none")  # fmt: skip
+        names = [f"{display_name(line)} ({len(line.by_seed)})" for line in lines]
+        axes.set_yticks(range(len(lines)), names)
+        axes.set_xlabel(f"{primary} (mark: one seed; bar: 95 % interval)")
+        axes.set_xlim(left=0)
+        axes.grid(axis="y", visible=False)
+        axes.tick_params(axis="y", length=0)
+    return drawn
+
+
+@figure
+def learning_curves(results):
+    """Accuracy on validation after each epoch, a line a seed."""
+    return untitled(plots.learning_curves(results.block(*HEADLINE)))
+
+
+def untitled(drawn):
+    """Captions stand in the text."""
+    drawn.axes[0].set_title("", loc="left")
+    return drawn
