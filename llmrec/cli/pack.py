@@ -87,7 +87,7 @@ def _write(target: Path, packed: Pack) -> dict[str, int]:
     from llmrec.progress import bar
 
     with bar("packing", sum(member.size for member in packed.members), of_bytes=True) as advance:
-        return write(target, packed.manifest.text(), packed.members, advance)
+        return write(target, packed.manifest.text(), packed.members, packed.manifest.members, advance)
 
 
 def _say_sizes(packed: Pack, sizes: dict[str, int], target: Path, dry_run: bool) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,20 +48,26 @@ class Member:
 
 
 def write(
-    target: Path, manifest: str, members: Sequence[Member], advance: Callable[[int], None] = lambda size: None
+    target: Path,
+    manifest: str,
+    members: Sequence[Member],
+    sums: Mapping[str, str],
+    advance: Callable[[int], None] = lambda size: None,
 ) -> dict[str, int]:
-    """Write an archive in the place of ``target`` and return the bytes that every member takes in it. ``advance``
-    hears of the bytes that have been read.
+    """Write an archive in the place of ``target`` and return the bytes that every member takes in it. ``sums``: the
+    members' SHA-256 as the manifest has them; ``advance`` hears of the bytes that have been read.
 
     Raises:
-        UserError: the folder cannot be written or is full; nothing is left of it.
+        UserError: the folder cannot be written or is full, or a file has changed since its sum was taken; nothing is
+            left of it.
     """
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
         with zipfile.ZipFile(partial, "w") as archive:
             archive.writestr(_info(MANIFEST), manifest)
             for member in sorted(members, key=lambda member: member.path):
-                _add(archive, member, advance)
+                if _add(archive, member, advance) != sums[member.path]:
+                    raise UserError(f"{member.content!s}: has changed while it was packed. Pack again.")
         with partial.open("rb+") as stream:
             os.fsync(stream.fileno())
         with zipfile.ZipFile(partial) as archive:
@@ -75,18 +82,17 @@ def write(
     return sizes
 
 
-def _add(archive: zipfile.ZipFile, member: Member, advance: Callable[[int], None]) -> None:
-    info = _info(member.path)
+def _add(archive: zipfile.ZipFile, member: Member, advance: Callable[[int], None]) -> str:
+    """Write one member; returns the SHA-256 of what was written."""
+    info, digest = _info(member.path), hashlib.sha256()
     info.file_size = member.size
-    with archive.open(info, "w") as packed:
-        if isinstance(member.content, bytes):
-            packed.write(member.content)
-            advance(len(member.content))
-            return
-        with member.content.open("rb") as stream:
-            while chunk := stream.read(_CHUNK):
-                packed.write(chunk)
-                advance(len(chunk))
+    source = io.BytesIO(member.content) if isinstance(member.content, bytes) else member.content.open("rb")
+    with source, archive.open(info, "w") as packed:
+        while chunk := source.read(_CHUNK):
+            packed.write(chunk)
+            digest.update(chunk)
+            advance(len(chunk))
+    return digest.hexdigest()
 
 
 def _info(path: str) -> zipfile.ZipInfo:

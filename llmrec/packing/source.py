@@ -41,7 +41,7 @@ def members() -> list[Member]:
 
 
 def _member(path: str, file: Path) -> Member:
-    return Member(path, "code", file)
+    return Member(path, "code", file.read_bytes())  # at once: source is worked on
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -17,8 +17,9 @@ _MODULE = PACKAGE.replace("-", "_")
 
 
 def make(folder: Path, encoders: Mapping[str, PackedEncoder]) -> Path | None:
-    """The folder to put on the path so that `llmrec.encode` finds the default encoder; None where it is installed or
-    was not packed. Encoders by a hub's name get their place in a hub cache of the archive's own.
+    """Make the stand-ins that are not there yet, one process at a time. Returns the folder to put on the path so that
+    `llmrec.encode` finds the default encoder; None where it is installed or was not packed. Encoders by a hub's name
+    get their place in a hub cache of the archive's own.
 
     Raises:
         UserError: an encoder from a folder that this machine does not have.
@@ -38,6 +39,8 @@ def make(folder: Path, encoders: Mapping[str, PackedEncoder]) -> Path | None:
 
 def _package(home: Path, folder: Path, encoder: PackedEncoder) -> None:
     """A package of the encoder's name with nothing but the tokenizer."""
+    if (home / "__init__.py").exists():  # others may be reading it
+        return
     (home / "model").mkdir(parents=True, exist_ok=True)
     _copy(folder, encoder, home / "model")
     (home / "__init__.py").write_text(f'"""Stands for {DEFAULT}, whose weights are not here."""\n', "utf-8")
@@ -47,22 +50,24 @@ def _on_hub(folder: Path, name: str, encoder: PackedEncoder) -> None:
     """A snapshot of the encoder's name and commit in a hub cache that also shows all models of the machine's own."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
-    repository = name.partition("@")[0]
+    repository, _, revision = name.partition("@")
     repository = repository if "/" in repository else f"sentence-transformers/{repository}"
     place = f"models--{repository.replace('/', '--')}"
     if (Path(HF_HUB_CACHE) / place / "snapshots" / encoder.revision).is_dir():
         return
     hub = folder / "hub"
-    snapshot = hub / place / "snapshots" / encoder.revision
+    os.environ["HF_HUB_CACHE"] = str(hub)
+    snapshot, ref = hub / place / "snapshots" / encoder.revision, hub / place / "refs" / (revision or "main")
+    if ref.exists():
+        return
     snapshot.mkdir(parents=True, exist_ok=True)
     for model in Path(HF_HUB_CACHE).glob("models--*"):
         if not (hub / model.name).exists():
             (hub / model.name).symlink_to(model, target_is_directory=True)
     _copy(folder, encoder, snapshot)
     (snapshot / "absent.safetensors").touch()  # so that it counts as a model
-    (hub / place / "refs").mkdir(exist_ok=True)
-    (hub / place / "refs" / (name.partition("@")[2] or "main")).write_text(encoder.revision, "utf-8")
-    os.environ["HF_HUB_CACHE"] = str(hub)
+    ref.parent.mkdir(exist_ok=True)
+    ref.write_text(encoder.revision, "utf-8")
 
 
 def _copy(folder: Path, encoder: PackedEncoder, home: Path) -> None:

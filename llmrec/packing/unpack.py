@@ -91,10 +91,10 @@ def use_data(opened: Opened, say: Say) -> None:
     os.environ.pop(MIRROR, None)
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ.setdefault("WANDB_MODE", "offline")
-    if found := standin.make(opened.folder, opened.manifest.encoders):
-        sys.path.append(str(found))
-        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(found)]))
     with writing(), FileLock(opened.folder / ".lock"):
+        if found := standin.make(opened.folder, opened.manifest.encoders):
+            sys.path.append(str(found))
+            os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(found)]))
         if not (cache / "embeddings").exists() and (opened.folder / "embeddings").is_dir():
             cache.mkdir(exist_ok=True)
             (cache / "embeddings").symlink_to(opened.folder / "embeddings", target_is_directory=True)

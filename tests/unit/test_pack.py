@@ -35,7 +35,8 @@ def manifest_of(content, **changes):
 
 
 def packed(target, content=CONTENT, **changes):
-    write(target, manifest_of(content, **changes).text(), [Member(path, "x", data) for path, data in content.items()])
+    manifest = manifest_of(content, **changes)
+    write(target, manifest.text(), [Member(path, "x", data) for path, data in content.items()], manifest.members)
     return target
 
 
@@ -82,7 +83,7 @@ def test_equal_members_give_equal_bytes(archive, tmp_path):
     (tmp_path / "file").write_bytes(CONTENT["code/x.py"])
     members = [Member(path, "x", data) for path, data in reversed(CONTENT.items())]
     members[0] = Member("code/x.py", "x", tmp_path / "file")  # from a file of today, in another order
-    write(tmp_path / "again.zip", manifest_of(CONTENT).text(), members)
+    write(tmp_path / "again.zip", manifest_of(CONTENT).text(), members, manifest_of(CONTENT).members)
     assert (tmp_path / "again.zip").read_bytes() == archive.read_bytes()
 
 
@@ -90,8 +91,12 @@ def test_an_archive_that_cannot_be_written_leaves_nothing(tmp_path):
     with pytest.raises(UserError, match="cannot be written"):
         packed(tmp_path / "none" / "mine.zip")
     with pytest.raises(UserError, match="No such file"):
-        write(tmp_path / "mine.zip", "{}", [Member("a", "x", tmp_path / "gone")])
+        write(tmp_path / "mine.zip", "{}", [Member("a", "x", tmp_path / "gone")], {})
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").write_text("new")
+    with pytest.raises(UserError, match="has changed while it was packed"):
+        write(tmp_path / "mine.zip", "{}", [Member("a", "x", tmp_path / "file")], {"a": "sum of the old"})
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_changed_member(archive):
