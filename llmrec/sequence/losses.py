@@ -4,11 +4,11 @@ items wanted [n].
     cross-entropy     softmax over the whole catalogue. Nothing is drawn.
     bce               binary cross-entropy of the target against ``negatives`` items drawn for it, uniformly over the
                       others, with replacement; summed over target and negatives. With one negative it is the loss of
-                      SASRec's paper (Kang and McAuley, ICDM 2018, equation 6).
+                      SASRec's paper (Kang and McAuley, ICDM 2018).
     gbce              the same with the probability of the target raised to a power beta that undoes what drawing few
-                      negatives does to it: gSASRec (Petrov and Macdonald, RecSys 2023, arXiv 2308.07192, equations 16
-                      and 21); the mean over target and negatives, as there. ``calibration`` is the paper's t: 0 gives
-                      bce, 1 probabilities that are calibrated.
+                      negatives does to it: gBCE of gSASRec (Petrov and Macdonald, RecSys 2023, arXiv 2308.07192); the
+                      mean over target and negatives, as there. ``calibration`` is the paper's t: 0 gives bce, 1
+                      probabilities that are calibrated.
     sampled-softmax   softmax over the target and ``negatives`` items drawn uniformly, without replacement, once a step
                       for all its targets (who leave themselves out), with the logQ correction: an estimate of the full
                       cross-entropy, and equal to it when all items are drawn.
@@ -89,7 +89,7 @@ def declared_loss(method: str, name: str, negatives: int | None, calibration: fl
 
 def gbce_power(negatives: int, n_items: int, calibration: float) -> float:
     """The power beta of the target's probability: a (t (1 - 1/a) + 1/a), where a is the share of the other items that
-    is drawn (at most 1) and t the calibration. gSASRec, equation 21."""
+    is drawn (at most 1) and t the calibration: gSASRec's."""
     drawn = min(1.0, negatives / max(n_items - 1, 1))
     return drawn * (calibration * (1 - 1 / drawn) + 1 / drawn)
 

@@ -58,7 +58,7 @@ def sigmoid(x: float) -> float:
 
 @pytest.mark.parametrize(("negatives", "t"), [(1, 0.0), (4, 0.75), (4, 1.0)])
 def test_gbce_is_the_formula_of_gsasrec(negatives: int, t: float) -> None:
-    """Equation 16 with the power of equation 21, term by term, on the items that the loss draws."""
+    """-(log sigma(s+)^beta + sum log(1 - sigma(s-))) / (k + 1), term by term, on the items that the loss draws."""
     states, catalogue, wanted = (tensor.detach() for tensor in example())
     alpha = negatives / (N_ITEMS - 1)
     beta = alpha * (t * (1 - 1 / alpha) + 1 / alpha)
