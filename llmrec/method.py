@@ -55,7 +55,8 @@ def tune(
 ) -> Any:
     """A dataclass field with its own search space: a range [low, high] (log-uniform if ``log``) or ``choices``.
 
-    The bounds are the search space of tuning only; a suite may set any value of the right type.
+    The bounds are the search space of tuning only; a suite may set any value of the right type. They are read without
+    importing the file: write them out, or as constants of the file itself.
     """
     if (choices is None) == (low is None or high is None):
         raise TypeError("tune() wants either low= and high=, or choices=")
