@@ -54,20 +54,22 @@ def make(paper: Path, out: Path, root: Path | None = None, only: Sequence[str] =
             raise UserError(
                 f"--only {name}: the paper has no such figure or table.{nearest(name, [*artefacts, NUMBERS])}"
             )
+    proof = read_proof(paper / "main.tex")
+    proof.check_text(artefacts, paper)
     results = Results(paper, root)
     refuse_contradictions(results.claims)
-    known = numbers.all_numbers(results)
-    read_proof(paper / "main.tex").check(artefacts, known, paper)
     made = Made(out, {"schema_version": 1, "made_with": _versions(), "published": _sources(results, root)})
     entries: dict[str, Any] = {}
     runs: dict[str, str] = {}
+    results.start()
+    known = numbers.all_numbers(results)
+    proof.check_numbers(known)
+    if not only or NUMBERS in only:
+        text = numbers.latex(known)
+        _note(made, entries, runs, {f"{NUMBERS}.tex": text}, results, "llmrec.manuscript.numbers")
     for artefact in artefacts.values():
         if not only or artefact.name in only:
             _make_one(artefact, results, made, entries, runs)
-    if not only or NUMBERS in only:
-        results.start()
-        text = numbers.latex(numbers.all_numbers(results))
-        _note(made, entries, runs, {f"{NUMBERS}.tex": text}, results, "llmrec.manuscript.numbers")
     made.manifest |= {"artefacts": entries, "runs": dict(sorted(runs.items())), "not_yet": made.not_yet}
     if not only:
         (out / MANIFEST).write_text(json.dumps(made.manifest, indent=1, ensure_ascii=False) + "\n", "utf-8")

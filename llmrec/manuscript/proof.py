@@ -25,23 +25,25 @@ class Proof:
     path: Path
     lines: tuple[str, ...]
 
-    def check(self, artefacts: dict[str, Artefact], numbers: Collection[str], paper: Path) -> None:
-        """Raises UserError for the first thing that is wrong, with file and line."""
+    def check_text(self, artefacts: dict[str, Artefact], paper: Path) -> None:
+        """Raises UserError for the first figure, table or work that does not exist, or a typed figure."""
         kinds = {kind: [a.name for a in artefacts.values() if a.kind == kind] for kind in ("figure", "table")}
-        names = {
-            "fig": ("figure", kinds["figure"]), "tab": ("table", kinds["table"]), "N": ("number", numbers),
-            "cite": ("work in refs.bib", bib_keys(paper / "refs.bib")),
-        }  # fmt: skip
-        for number, line in enumerate(self.lines, 1):
-            for macro, argument in re.findall(r"\\(fig|tab|N|cite)(?:\[[^]]*\])?\{([^}#]*)\}", line):
-                what, known = names[macro]
-                for name in argument.split(","):
-                    if name.strip() not in known:
-                        raise UserError(
-                            f"{self.path}:{number}: \\{macro}{{{name.strip()}}}: no such {what}."
-                            f"{_near(name.strip(), known)}"
-                        )
+        self._check_names("fig", "figure", kinds["figure"])
+        self._check_names("tab", "table", kinds["table"])
+        self._check_names("cite", "work in refs.bib", bib_keys(paper / "refs.bib"))
         self._check_typed()
+
+    def check_numbers(self, numbers: Collection[str]) -> None:
+        """Raises UserError for the first number that does not exist."""
+        self._check_names("N", "number", numbers)
+
+    def _check_names(self, macro: str, what: str, known: Collection[str]) -> None:
+        for number, line in enumerate(self.lines, 1):
+            for argument in re.findall(rf"\\{macro}(?:\[[^]]*\])?\{{([^}}#]*)\}}", line):
+                for name in map(str.strip, argument.split(",")):
+                    if name not in known:
+                        place = f"{self.path}:{number}: \\{macro}{{{name}}}"
+                        raise UserError(f"{place}: no such {what}.{_near(name, known)}")
 
     def _check_typed(self) -> None:
         body = False

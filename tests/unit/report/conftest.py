@@ -85,6 +85,12 @@ class Lab:
             text += f'[[methods]]\nname = "{label}"\n'
         (self.folder / "demo.toml").write_text(text)
 
+    def keep(self, *labels):
+        """Leave only these rows in the suite: what is computed for each row is computed for few."""
+        path = self.folder / "demo.toml"
+        head = path.read_text().partition("[[methods]]")[0]
+        path.write_text(head + "".join(f'[[methods]]\nname = "{label}"\n' for label in labels))
+
     def fill(self, *, bad=True):
         """Write every planned run. ``bad``: some of them fail, time out, are skipped, or are missing."""
         for planned in self.suite.runs():

@@ -31,6 +31,7 @@ def change(lab, label, seed=0, **changes):
 def whole_lab(empty_lab):
     """All runs are there and ok; few users, because each suite is published whole."""
     empty_lab.users = FEW
+    empty_lab.keep("random", "ease", "tfidf", "sasrec", "bert-biencoder")
     empty_lab.fill(bad=False)
     return empty_lab
 
@@ -52,6 +53,7 @@ def published(finished_lab, tmp_path_factory):
     """A benchmark whose every run is there, published; only read."""
     lab = type(finished_lab)(tmp_path_factory.mktemp("published"), users=FEW)
     lab.set_up()
+    lab.keep("random", "ease", "als", "sasrec", "gpt-semantic-id")
     lab.fill(bad=False)
     publish(lab)
     return lab
