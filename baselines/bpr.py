@@ -11,6 +11,10 @@ The steps are one thread's work, so that a seed gives one result; the run's thre
 fixed number of epochs: it is stopped from its callback when validation no longer improves, and the best epoch's factors
 are kept.
 
+Defaults: ndcg@10 on validation items (leave-one-out) is .0719 on ml-100k, the best of 15 tries. Over seeds 0 to 2 the
+mean is .0732, on test items .0578; RecBole's BPR (learning rate .005) has .0746 and .0588 on the same split. The seeds
+differ by more than that: .0712 to .0764, .0687 to .0794.
+
 Source: Rendle, Freudenthaler, Gantner and Schmidt-Thieme, BPR: Bayesian Personalized Ranking from Implicit Feedback,
 UAI 2009.
 """

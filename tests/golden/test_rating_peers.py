@@ -141,3 +141,30 @@ def test_surprise_itself_on_the_same_files(official, mirror):
     own = figures(official, 1, "biased-mf")
     assert own["rmse"] == pytest.approx(surprise.accuracy.rmse(peer, verbose=False), abs=3e-3)
     assert own["mae"] == pytest.approx(surprise.accuracy.mae(peer, verbose=False), abs=3e-3)
+
+
+def test_surprises_svdpp_on_the_same_ratings(official):
+    """The same library called by itself, with our ids: every prediction the same, a stranger's too."""
+    surprise = pytest.importorskip("surprise")
+    from llmrec.surprise_data import trainset
+
+    split, items = official(1)
+    params = {"factors": 3, "epochs": 1, "learning_rate": 0.007, "regularization": 0.02}
+    ctx = Context(seed=0, items=items)
+    method = load_method("svdpp")(**params)
+    method.fit(split, ctx)
+    peer = surprise.SVDpp(
+        n_factors=3,
+        n_epochs=1,
+        lr_all=0.007,
+        reg_all=0.02,
+        cache_ratings=True,
+        random_state=ctx.seed_for("initialisation") % 2**32,
+    ).fit(trainset(split.fit, split.scale))
+    asked = split.test.frame.head(300)
+    users, questions = asked["user"].to_numpy(), asked["item"].to_numpy()
+    known = np.isin(users, split.fit.user) & np.isin(questions, split.fit.item)
+    theirs = [peer.estimate(user, item) for user, item in zip(users[known], questions[known], strict=True)]
+    assert method.predict(users[known], questions[known]) == pytest.approx(theirs, abs=1e-9)
+    unknown = np.setdiff1d(np.arange(split.n_items), split.fit.item)[:1].astype(np.int32)
+    assert method.predict(users[:1], unknown) == pytest.approx(method.mean + method.user[users[:1]])
