@@ -77,7 +77,7 @@ def planned(names: Sequence[str] = ()) -> list[Planned]:
             method = f"recbole:{name}"
             file = method_file(method, methods)
             params = check_params(method, _params(model), file, method)
-            spec = RunSpec(dataset=DATASET, protocol=PROTOCOL, method=method, params=params)
+            spec = RunSpec(dataset=DATASET, protocol=PROTOCOL, method=method, params=params, seed=0)
             found.append(Planned(name, spec, file))
     return found
 

@@ -94,7 +94,7 @@ def check_name(name: str) -> None:
 
 def settings_file(name: str) -> dict[str, Any]:
     """One of RecBole's files of default settings, e.g. "model/BPR.yaml"; empty where it has none."""
-    import yaml
+    import yaml  # type: ignore[import-untyped]
 
     path = recbole_folder() / "properties" / name
     return yaml.load(path.read_text("utf-8"), yaml.FullLoader) or {} if path.exists() else {}
