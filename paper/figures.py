@@ -184,7 +184,7 @@ def heat_map(table, marks, rows, columns):
         image = axes.imshow(np.clip(table, -100, 100), cmap="PuOr_r", vmin=-100, vmax=100, aspect="auto")
         for (row, column), words in marks.items():
             shade = table[row, column]
-            ink = "white" if np.isfinite(shade) and abs(shade) > 65 else plots.INK
+            ink = "white" if np.isfinite(shade) and abs(shade) > 45 else plots.INK
             axes.text(column, row, words, ha="center", va="center", fontsize=6.5, color=ink)
         axes.set_xticks(range(len(columns)), columns, fontsize=6.5)
         axes.set_yticks(range(len(rows)), rows)
