@@ -1,30 +1,49 @@
-"""SASRec: an epoch of ours beside RecBole's at RecBole's own size, on MovieLens-100K; with --curves also the quality.
+"""SASRec: our training beside RecBole's and RecTools' at one size, on MovieLens-100K; with --curves also the quality.
 
-    python benchmarks/speed/sasrec.py [--rounds 3] [--batches 2] [--full] [--threads 2]
-    python benchmarks/speed/sasrec.py --curves [--seconds 3600]
+    python benchmarks/speed/sasrec.py [--rounds 3] [--batches 2] [--full] [--threads 2] [--losses bce,...]
+    python benchmarks/speed/sasrec.py --curves [--method bert4rec] [--seconds 3600]
 
-Both sides train on the same split (leave-one-out) at RecBole's defaults: 2 layers, 64 wide, 2 heads, inner size 256,
-length 50, full cross-entropy over 1,682 items, Adam at .001, hidden dropout .5, about 2,000 targets a step. RecBole
-makes each prefix of a history a row with one target, and drops out attention weights also; ours makes every position of
-a window a target. Counted are training targets per second of whole training steps, batching included. A RecBole epoch
-(48 batches) takes minutes, so --batches of them are timed per round unless --full is given; ours is timed over whole
-epochs. Sides alternate, after one batch and one epoch to warm up; the median round counts.
+All sides train on the same split (leave-one-out): 2 layers, 64 wide, 2 heads, length 50, 1,682 items, Adam at .001,
+dropout .5, about 2,000 targets a step, under each loss that they share with ours:
 
---curves trains both to the end (early stopping, patience 10, at most --seconds each; ours at its own defaults, RecBole
-at RecBole's) and prints validation ndcg@10, judged by the same evaluator, against training seconds.
+    loss              negatives   RecBole 1.2.1            RecTools 0.19
+    cross-entropy     -           CE                       softmax
+    bce               1           BPR (the same draws)     BCE
+    gbce              256         -                        gBCE
+    sampled-softmax   256         -                        sampled_softmax (its own negatives for each target)
+
+RecBole makes each prefix of a history a row with one target, and drops out attention weights also; its inner size is
+ours, 256. RecTools trains, as ours, every position of a window; it is given inner size 256 too (its own is the width),
+and of each user it takes the newest 51 items only. Counted are training targets per second of whole training steps,
+batching included. A RecBole epoch (48 batches) takes minutes, so --batches of them are timed per round unless --full
+is given; the others are timed over whole epochs. Sides alternate, after one batch or epoch to warm up; the median round
+counts.
+RecTools is no dependency; install it anywhere, and say where:
+
+    pip install --target peer --no-deps rectools==0.19.0 typeguard attrs pytorch-lightning lightning-utilities \\
+        torchmetrics
+    PYTHONPATH=peer python benchmarks/speed/sasrec.py
+
+--curves trains ours and RecBole's to the end (early stopping, patience 10, at most --seconds each; ours at its own
+defaults, RecBole at RecBole's) and prints validation ndcg@10, judged by the same evaluator, against training seconds.
 """
 
 from __future__ import annotations
 
 import argparse
+import logging
 import statistics
+import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
 
 from llmrec import toy
@@ -36,6 +55,7 @@ from llmrec.recbole_data import train_data
 from llmrec.recbole_mend import mended
 from llmrec.recbole_trainer import make_trainer
 from llmrec.records import Protocol
+from llmrec.sequence.fit import adamw, next_item_steps, one_epoch, seeded
 from llmrec.split import make_split
 from llmrec.types import Items, Split
 
@@ -43,6 +63,16 @@ RECBOLE_SIZE = {
     "layers": 2, "width": 64, "heads": 2, "length": 50, "dropout": 0.5, "learning_rate": 1e-3,
     "batch_size": 50,  # windows: 2,002 targets a step on average; RecBole's batch has 2,048
 }  # fmt: skip
+
+NEGATIVES = {"cross-entropy": None, "bce": 1, "gbce": 256, "sampled-softmax": 256}
+IN_RECBOLE = {"cross-entropy": "CE", "bce": "BPR"}
+IN_RECTOOLS = {"cross-entropy": "softmax", "bce": "BCE", "gbce": "gBCE", "sampled-softmax": "sampled_softmax"}
+
+RECBOLE_BAR, RECTOOLS_BAR = 60, 2
+"""How many times a peer's targets per second ours should make."""
+
+Timed = tuple[int, float, float]
+"""Targets, seconds, CPU seconds."""
 
 
 class Some:
@@ -61,65 +91,140 @@ class Some:
         return getattr(self.loader, name)
 
 
-def our_side(split: Split, items: Items) -> Callable[[int], int]:
-    """A function that trains the given epoch and returns the number of targets."""
-    method, ctx = load_method("sasrec")(**RECBOLE_SIZE), Context(seed=0, items=items)
-    optimizer, histories = method.build(split.n_items, ctx), split.fit.histories
+def timed(run: Callable[[], int]) -> Timed:
+    wall, cpu = time.perf_counter(), time.process_time()
+    targets = run()
+    return targets, time.perf_counter() - wall, time.process_time() - cpu
+
+
+def our_side(split: Split, items: Items, loss: str) -> Callable[[int], Timed]:
+    """A function that trains the given epoch."""
+    method = load_method("sasrec")(**RECBOLE_SIZE, loss=loss, negatives=NEGATIVES[loss])
+    ctx, histories = Context(seed=0, items=items), split.fit.histories
+    network = sys.modules[type(method).__module__].Transformer
+    size = (method.length, method.width, method.layers, method.heads, method.dropout)
+    model = seeded(lambda: network(split.n_items, *size), ctx).train()
+    optimizer = adamw(model, method)
 
     def run(epoch: int) -> int:
-        method.model.train()
-        method.run_epoch(histories, optimizer, ctx, epoch)
+        one_epoch(
+            method, optimizer, ctx, epoch, next_item_steps(method, model, histories, ctx, method.mean_loss, epoch)
+        )
         return len(split.fit)
 
-    return run
+    return lambda epoch: timed(lambda: run(epoch))
 
 
-def recbole_side(split: Split, items: Items, folder: str) -> tuple[Callable[[int, int], int], int]:
-    """A function that trains so many batches with RecBole's trainer and returns their targets; batches in an epoch."""
+def recbole_side(
+    split: Split, items: Items, loss: str, folder: str, batches: int | None
+) -> tuple[Callable[[int], Timed], str]:
+    """A function that trains so many batches of an epoch (None: all) with RecBole's trainer, and what that is."""
     from recbole.model.sequential_recommender import SASRec
 
-    method = load_method("recbole:SASRec")(model="SASRec")
+    method = load_method("recbole:SASRec")(model="SASRec", config={"loss_type": IN_RECBOLE[loss]})
     ctx = Context(seed=0, items=items, validate=lambda _: {})
     config = method._settings(SASRec, ctx, folder, "", "")
     data = train_data(config, split, ctx)
     net = SASRec(config, data._dataset).to(config["device"])
     trainer = make_trainer(method, config, net, data, ctx, final=True)
+    some = min(batches or len(data), len(data))
 
-    def run(epoch: int, batches: int) -> int:
-        trainer._train_epoch(Some(data, batches), epoch)
-        return min(batches * config["train_batch_size"], len(data._dataset))
+    def run(epoch: int) -> int:
+        trainer._train_epoch(Some(data, some), epoch)
+        return min(some * config["train_batch_size"], len(split.fit))
 
-    return run, len(data)
+    trainer._train_epoch(Some(data, 1), 0)
+    return lambda epoch: timed(lambda: run(epoch)), f"{some} of {len(data)} batches"
 
 
-def timed(run: Callable[[], int]) -> tuple[float, float, float]:
-    """Targets per second, per CPU second, and the seconds."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    targets = run()
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    return targets / wall, targets / cpu, wall
+def rectools_side(split: Split, loss: str) -> Callable[[int], Timed]:
+    """A function that trains an epoch with RecTools' model, from the first batch to the last."""
+    import pandas as pd
+    from pytorch_lightning import Callback, Trainer
+    from rectools.dataset import Dataset
+    from rectools.models import SASRecModel
+    from rectools.models.nn.transformers.net_blocks import PointWiseFeedForward
+    from rectools.models.nn.transformers.sasrec import SASRecTransformerLayers
+
+    class Layers(SASRecTransformerLayers):  # type: ignore[misc]
+        def __init__(self, n_blocks: int, n_factors: int, n_heads: int, dropout_rate: float, **_: Any) -> None:
+            super().__init__(n_blocks, n_factors, n_heads, dropout_rate)
+            for block in self.transformer_blocks:
+                block.feed_forward = PointWiseFeedForward(n_factors, 4 * n_factors, dropout_rate, torch.nn.ReLU())
+
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    warnings.simplefilter("ignore")
+
+    class Clock(Callback):
+        rounds: ClassVar[list[tuple[float, float]]] = []  # of the class: the trainer is copied
+
+        def on_train_epoch_start(self, *_: Any) -> None:
+            self.began = time.perf_counter(), time.process_time()
+
+        def on_train_epoch_end(self, *_: Any) -> None:
+            self.rounds.append((time.perf_counter() - self.began[0], time.process_time() - self.began[1]))
+
+    def trainer() -> Any:
+        quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+        return Trainer(
+            max_epochs=1, accelerator="cpu", devices=1, enable_checkpointing=False, callbacks=[Clock()], **quiet
+        )
+
+    unique = pd.unique
+    pd.unique = lambda values: unique(
+        np.array(values, object) if isinstance(values, tuple) else values
+    )  # pandas 3 refuses
+    frame = split.fit.frame
+    table = pd.DataFrame({"user_id": frame["user"].to_numpy(), "item_id": frame["item"].to_numpy(), "weight": 1.0})
+    table["datetime"] = pd.to_datetime(frame["order"].to_numpy(), unit="s")
+    dataset = Dataset.construct(table)
+    model = SASRecModel(
+        n_blocks=RECBOLE_SIZE["layers"], n_heads=RECBOLE_SIZE["heads"], n_factors=RECBOLE_SIZE["width"],
+        dropout_rate=RECBOLE_SIZE["dropout"], session_max_len=RECBOLE_SIZE["length"], lr=RECBOLE_SIZE["learning_rate"],
+        batch_size=RECBOLE_SIZE["batch_size"], loss=IN_RECTOOLS[loss], n_negatives=NEGATIVES[loss] or 1, gbce_t=0.75,
+        get_trainer_func=trainer, transformer_layers_type=Layers,
+    )  # fmt: skip
+    targets = int((split.fit.histories.lengths.clip(max=RECBOLE_SIZE["length"] + 1) - 1).clip(min=0).sum())
+
+    def run(epoch: int) -> Timed:
+        model.fit_partial(dataset, min_epochs=1, max_epochs=1)
+        return targets, *Clock.rounds[-1]
+
+    return run
 
 
 def throughput(split: Split, items: Items, given: argparse.Namespace) -> None:
-    with tempfile.TemporaryDirectory() as folder, mended(Path(folder)):
-        ours, (recbole, in_epoch) = our_side(split, items), recbole_side(split, items, folder)
-        batches = in_epoch if given.full else given.batches
-        ours(0), recbole(0, 1)
-        theirs, mine = [], []
-        for round_ in range(1, given.rounds + 1):
-            theirs.append(timed(lambda round_=round_: recbole(round_, batches)))
-            mine.append(timed(lambda round_=round_: ours(round_)))
-    share = batches / in_epoch
-    print(
-        f"{len(split.fit):,} training interactions, {torch.get_num_threads()} threads, median of {given.rounds} rounds"
-    )
-    print(f"RecBole: {batches} of {in_epoch} batches ({share:.0%} of an epoch) a round; ours: an epoch a round")
-    print(f"{'':8} {'targets/s':>12} {'targets/CPU s':>14} {'s an epoch':>11}")
-    for name, rounds, scale in (("RecBole", theirs, share), ("ours", mine, 1.0)):
-        wall, cpu, seconds = (statistics.median(values) for values in zip(*rounds, strict=True))
-        print(f"{name:8} {wall:12,.0f} {cpu:14,.0f} {seconds / scale:11.1f}")
-    ratios = [statistics.median(m[i] for m in mine) / statistics.median(t[i] for t in theirs) for i in (0, 1)]
-    print(f"ratio    {ratios[0]:11.1f}x {ratios[1]:13.1f}x   (bar: 60x)")
+    has_rectools = find_spec("rectools") is not None
+    if not has_rectools:
+        print("RecTools is not installed here, so that it is not compared (the help says how to install it).")
+    rounds = f"{torch.get_num_threads()} threads, median of {given.rounds} rounds"
+    print(f"{len(split.fit):,} training interactions, {rounds}; targets per second (per CPU second)")
+    for loss in given.losses:
+        with tempfile.TemporaryDirectory() as folder, mended(Path(folder)):
+            sides, part = {"ours": our_side(split, items, loss)}, ""
+            if loss in IN_RECBOLE:
+                batches = None if given.full else given.batches
+                sides["RecBole"], part = recbole_side(split, items, loss, folder, batches)
+            if has_rectools:
+                sides["RecTools"] = rectools_side(split, loss)
+            found: dict[str, list[Timed]] = {name: [] for name in sides}
+            for round_ in range(given.rounds + 1):
+                for name, run in sides.items():
+                    if round_ or name != "RecBole":  # which is warm by then
+                        found[name].append(run(round_))
+        rates = {
+            name: [statistics.median(one[0] / one[by] for one in rounds[-given.rounds :]) for by in (1, 2)]
+            for name, rounds in found.items()
+        }
+        print(f"{loss}, negatives: {NEGATIVES[loss] or 'none'}")
+        for name, (wall, cpu) in rates.items():
+            line = f"  {name:8} {wall:10,.0f} ({cpu:,.0f})"
+            if name != "ours":
+                bar = RECBOLE_BAR if name == "RecBole" else RECTOOLS_BAR
+                line += (
+                    f"   ours: {rates['ours'][0] / wall:.1f} times, {rates['ours'][1] / cpu:.1f} by CPU (bar: {bar})"
+                )
+            print(line + (f"   {part} a round" if name == "RecBole" else ""), flush=True)
 
 
 class OutOfTime(Exception):
@@ -127,7 +232,7 @@ class OutOfTime(Exception):
 
 
 def curve(name: str, params: dict[str, Any], split: Split, items: Items, limit: float) -> list[tuple[float, float]]:
-    """(training seconds, validation ndcg@10) after each epoch; the validation's own seconds are left out."""
+    """(training seconds, validation ndcg@10) at each validation; the validation's own seconds are left out."""
     warm_up = load_method(name)(**params | {"epochs": 1})  # imports, on toy data
     warm_up.fit(toy.checkerboard(), Context(seed=0, items=toy.items(50), validate=lambda _: {"ndcg@10": 0.0}))
     points: list[tuple[float, float]] = []
@@ -139,7 +244,7 @@ def curve(name: str, params: dict[str, Any], split: Split, items: Items, limit: 
         trained = start - began - validating
         metrics = validate(method, split)
         points.append((trained, metrics["ndcg@10"]))
-        print(f"  {name} epoch {len(points)}: {trained:.1f} s, ndcg@10 {metrics['ndcg@10']:.4f}", flush=True)
+        print(f"  {name} validation {len(points)}: {trained:.1f} s, ndcg@10 {metrics['ndcg@10']:.4f}", flush=True)
         if trained > limit:
             raise OutOfTime
         validating += time.perf_counter() - start
@@ -152,9 +257,10 @@ def curve(name: str, params: dict[str, Any], split: Split, items: Items, limit: 
     return points
 
 
-def curves(split: Split, items: Items, limit: float) -> None:
-    ours = curve("sasrec", {"patience": 10}, split, items, limit)
-    recbole = curve("recbole:SASRec", {"model": "SASRec", "epochs": 300, "patience": 10}, split, items, limit)
+def curves(split: Split, items: Items, name: str, limit: float) -> None:
+    model = {"sasrec": "SASRec", "bert4rec": "BERT4Rec"}[name]
+    ours = curve(name, {"patience": 10}, split, items, limit)
+    recbole = curve(f"recbole:{model}", {"model": model, "epochs": 300, "patience": 10}, split, items, limit)
     best_at, best = max(recbole, key=lambda point: point[1])
     print(f"RecBole's best: ndcg@10 {best:.4f} after {best_at:.0f} s of training ({len(recbole)} epochs run)")
     reached = next((seconds for seconds, value in ours if value >= best), None)
@@ -170,13 +276,15 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=2, help="RecBole's batches in a round")
     parser.add_argument("--full", action="store_true", help="time whole epochs of RecBole")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--losses", type=lambda said: said.split(","), default=list(NEGATIVES), help="with commas")
     parser.add_argument("--curves", action="store_true")
+    parser.add_argument("--method", choices=("sasrec", "bert4rec"), default="sasrec", help="whose curves")
     parser.add_argument("--seconds", type=float, default=3600, help="limit of each side's training under --curves")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     split, items = make_split(load("ml-100k"), Protocol())
     if given.curves:
-        curves(split, items, given.seconds)
+        curves(split, items, given.method, given.seconds)
     else:
         throughput(split, items, given)
 
