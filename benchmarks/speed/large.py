@@ -3,10 +3,10 @@
     python benchmarks/speed/large.py [--method ease] [--threads 2] [--events 20000000] [--seconds 300]
 
 The data are made here, from a seed: 138,000 users, 27,000 items, 20 million different (user, item) pairs. A user's
-number of items is log-normal as in MovieLens 20M (median 88, mean 145); items are drawn by a
-popularity that falls like 1 / (rank + 60)^1.35, which gives the most popular tenth of them most of the events. Each
-method is fitted and asked for 10,000 users' lists in a process of its own, one after another; peak memory is the whole
-process's, data and imports included. Bar: 20 GiB.
+number of items is log-normal as in MovieLens 20M (median 88, mean 145); items are drawn by a popularity that falls like
+1 / (rank + 60)^1.35, which gives the most popular tenth of them four fifths of the events. Each method is fitted and
+asked for 10,000 users' lists in a process of its own, one after another; peak memory is the whole process's, data and
+imports included. Bar: 20 GiB.
 
 An epoch of sasrec takes hours on a CPU: it is stopped after --seconds of training at full size, and the share of the
 epoch's steps that was done is printed with the seconds that the whole would take at that rate.
