@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from llmrec.merging.weigh import Weighed
     from llmrec.records import Record
 
-FEWEST_COLUMNS = 130
+FEWEST_COLUMNS = 140
 """Of the table of contradictions: what a pipe or a narrow window may not squeeze."""
 
 
@@ -99,29 +99,38 @@ def _name(record: Record) -> str:
 
 
 def _show(against: list[Weighed]) -> None:
-    """Both records of every contradiction: the primary metric and the one that differs most."""
+    """Both records of every contradiction, with what differs."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    from llmrec.recheck import compare
-    from llmrec.tasks import TASKS
-
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="Contradictions")
-    for head in ("run", "why", "metric", "ours", "theirs", "ours made", "theirs made"):
+    for head in ("run", "figure", "ours", "theirs"):
         table.add_column(head, justify="right" if head in ("ours", "theirs") else "left", overflow="fold")
     for one in against:
         assert one.ours is not None  # else there is nothing to contradict
         ours, theirs = one.ours.record, one.theirs.record
-        _, differences = compare(ours, theirs)
-        farthest = sorted(differences, key=lambda name: -differences[name])[:1]
-        for number, metric in enumerate(dict.fromkeys([TASKS[ours.spec.task].primary, *farthest])):
-            said = (_name(ours), one.why) if not number else ("", "")
-            made = (_made(ours), _made(theirs)) if not number else ("", "")
-            figures = (str(record.metrics.get(metric, "")) for record in (ours, theirs))
-            table.add_row(*said, metric, *figures, *made)
-    console = Console(stderr=True)
-    console.print(table, width=max(console.width, FEWEST_COLUMNS))
+        first, *others = _differing(ours, theirs)
+        table.add_row(_name(ours), *first)
+        for number, row in enumerate([*others, ("made", _made(ours), _made(theirs))]):
+            table.add_row("" if number else f"  {one.why}", *row)
+    shown = Console(stderr=True)
+    shown.width = max(shown.width, FEWEST_COLUMNS)
+    shown.print(table)
+
+
+def _differing(ours: Record, theirs: Record) -> list[tuple[str, str, str]]:
+    """The primary metric and the one that differs most, of both; what was answered, where no metric tells."""
+    from llmrec.recheck import compare
+    from llmrec.tasks import TASKS
+
+    _, differences = compare(ours, theirs)
+    farthest = sorted(differences, key=lambda name: -differences[name])[:1]
+    named = dict.fromkeys([TASKS[ours.spec.task].primary, *farthest])
+    rows = [(metric, str(ours.metrics.get(metric, "")), str(theirs.metrics.get(metric, ""))) for metric in named]
+    for key in () if differences else ("answers", "scores"):
+        rows.append((f"{key}' fingerprint", ours.fingerprints.get(key, ""), theirs.fingerprints.get(key, "")))
+    return rows
 
 
 def _made(record: Record) -> str:
