@@ -52,6 +52,8 @@ def item_classes(config: Any, ctx: Context) -> list[list[str]] | None:
 def add_graph(dataset: Any, config: Any, ctx: Context) -> None:
     """Give the dataset what KSR and GRU4RecKG ask it for: vectors of the items' entities ('ent_id') and of the
     relations ('rel_id'), row 0 for padding, and how many of each there are. An item without an entity has zeros."""
+    from recbole.utils import FeatureSource, FeatureType
+
     graph = read_graph(ctx.items, config["model"])
     size = config["kg_embedding_size"] or config["embedding_size"]
     vectors: Vectors = transe(graph, size, ctx.seed_for("initialisation"))
@@ -64,7 +66,9 @@ def add_graph(dataset: Any, config: Any, ctx: Context) -> None:
         config["ENTITY_ID_FIELD"]: ["[PAD]", *map(str, range(graph.n_entities))],
         config["RELATION_ID_FIELD"]: ["[PAD]", *graph.relations, "[UI-Relation]"],  # RecBole adds the last
     }
-    dataset.field2id_token |= {field: np.array(tokens) for field, tokens in names.items()}
+    for field, tokens in names.items():
+        dataset.set_field_property(field, FeatureType.TOKEN, FeatureSource.KG, 1)
+        dataset.field2id_token[field] = np.array(tokens)
 
 
 def dataset_class(config: Any) -> Any:
