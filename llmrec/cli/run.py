@@ -72,7 +72,7 @@ def run(
     due = [options.due(state) for state in states]
     _check_cards([one for one, is_due in zip(planned, due, strict=True) if is_due])
     _announce(loaded, planned, states, due)
-    _warn_of_tuned(loaded)
+    _warn_of_tuned(loaded, planned)
     if dry_run:
         return
     if any(due):
@@ -117,7 +117,7 @@ def status(suite: Runnable, methods: Methods = None, datasets: Datasets = None, 
         rows.append((one.spec.run_id, one.spec.dataset + fold, one.label, str(one.spec.seed), word, figure, why))
     _columns(rows)
     typer.echo(_count(states))
-    _warn_of_tuned(loaded)
+    _warn_of_tuned(loaded, planned)
 
 
 def show(
@@ -239,14 +239,15 @@ def _announce(suite: Suite, planned: list[Planned], states: list[State], due: li
             typer.echo(f"  {one.spec.run_id}  {one.spec.dataset}  {one.label}  seed {one.spec.seed}", err=True)
 
 
-def _warn_of_tuned(suite: Suite) -> None:
+def _warn_of_tuned(suite: Suite, planned: list[Planned]) -> None:
     """Say which tuned parameters another state of the code has found. They are used: what they give is what it is."""
     from llmrec.tuned import again, by_other_code
 
-    for dataset in suite.datasets:
+    files = {(one.spec.dataset, one.label): one.file for one in planned}
+    for dataset in dict.fromkeys(dataset for dataset, _ in files):
         for label, found in suite.studies(dataset).items():
-            (entry,) = (entry for entry in suite.entries if entry.label == label)
-            if by_other_code(found, suite.files[entry.name]):
+            file = files.get((dataset, label))
+            if file is not None and by_other_code(found, file):
                 typer.echo(
                     f"tuned by another state of the code: {label} on {dataset}; used as it is. To search again: "
                     + again(suite.typed, label, found.study),
