@@ -125,7 +125,7 @@ def load_published(beside: Path | None = None) -> dict[str, Published]:
     """Every published row by its name: the suite's own, and those of ``published/`` in the folder ``beside``.
 
     Raises:
-        UserError: whatever is wrong with a file, in one sentence.
+        UserError: whatever is wrong with a file, in one sentence; two rows of one name that differ.
     """
     folders = [published_folder()]
     if beside is not None and beside.resolve() != folders[0].parent.resolve():
@@ -133,9 +133,8 @@ def load_published(beside: Path | None = None) -> dict[str, Published]:
     found: dict[str, Published] = {}
     for path in (path for folder in folders for path in sorted(folder.glob("*.toml"))):
         for row in read_source(path):
-            if row.name in found:
+            if found.setdefault(row.name, row) != row:  # a packed suite brings the same rows along
                 raise UserError(f"{path}: {row.name!r} is published already. Give the file another name.")
-            found[row.name] = row
     return found
 
 
