@@ -11,6 +11,8 @@ others. It holds popular items back. Validation items (leave-one-out), relaxed =
     ml-1m-noratings, 200   .0526  .0527     .42  .44
     beauty, l2 50          .0519  .0526     .81  .96
 
+On ml-100k .5 does better still: .0951 with l2 100, .1003 with l2 200.
+
 Source: Steck, Embarrassingly Shallow Autoencoders for Sparse Data, WWW 2019; Moon, Kim and Lee, It's Enough: Relaxing
 Diagonal Constraints in Linear Autoencoders for Recommendation, SIGIR 2023.
 """
