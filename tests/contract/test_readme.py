@@ -49,5 +49,5 @@ def test_the_commands_of_readme_exist():
 
     shown = set(re.findall(r"^llmrec (\w+)", "\n".join(blocks("sh")), re.MULTILINE))
     known = {name.rstrip("_") for names in COMMANDS.values() for name in names}
-    assert shown <= known | {"datasets"}
+    assert shown <= known | {"datasets", "recbole"}
     assert shown >= {"run", "status", "report", "check", "score", "doctor", "verify"}
