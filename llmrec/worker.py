@@ -54,7 +54,7 @@ class Job:
     method_file: str
     imports: list[str]  # modules to import before the clock starts
     torch: bool  # whether the method may use torch
-    alone: bool  # nothing is run beside it
+    alone: bool  # the runner runs nothing beside it
     provenance: dict[str, Any]
     floors: dict[str, float] = field(default_factory=dict)  # epoch -> validation figure below which a trial is pruned
 
@@ -98,11 +98,12 @@ def do(job: Job, staging: Path, emit: Emit) -> Record:
     from llmrec.discover import arguments, import_method, read_method_file
     from llmrec.fitting import fit
     from llmrec.method import count_parameters, parameters
+    from llmrec.others import Others
     from llmrec.split import make_split
     from llmrec.tasks import TASKS, implementation
     from llmrec.warm import import_first, wake_torch
 
-    began, started = time.monotonic(), _now()
+    began, started, others = time.monotonic(), _now(), Others(_cpu_seconds())
     spec = RunSpec.model_validate(job.spec)
     facts, task = TASKS[spec.task], implementation(spec.task)
     emit({"stage": "data"})
@@ -175,7 +176,7 @@ def do(job: Job, staging: Path, emit: Emit) -> Record:
             peak_gpu_bytes=_peak_gpu_memory(job.device),
             parameters=count_parameters(method),
             epochs=ctx.chosen_epochs,
-            alone=job.alone,
+            alone=job.alone and others.kept_quiet(_cpu_seconds()),
         ),
     )  # fmt: skip
 

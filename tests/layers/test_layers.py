@@ -23,7 +23,7 @@ LAYERS = (
     ),
     (
         "the parts of one run",
-        "discover evaluate external fitting prepare provenance sources split staleness stored tasks warm",
+        "discover evaluate external fitting others prepare provenance sources split staleness stored tasks warm",
     ),
     ("one run", "worker"),
     (

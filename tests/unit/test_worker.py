@@ -7,7 +7,7 @@ import errno
 import numpy as np
 import pytest
 
-from llmrec import toy
+from llmrec import others, toy
 from llmrec.context import Context
 from llmrec.curve import Curve
 from llmrec.errors import MethodError, UserError
@@ -154,3 +154,13 @@ def test_answers_are_stored_in_canonical_ids_and_read_back(tmp_path):
     assert hashes != write_answers(answers, plain, tmp_path)  # the same ids mean other items now
     with pytest.raises(UserError, match="another split"):
         read_answers(tmp_path, moved, {})
+
+
+def test_wall_clock_seconds_count_only_where_nothing_else_computed(monkeypatch):
+    now = {"clock": 100.0, "busy": 1000.0}
+    monkeypatch.setattr(others.time, "monotonic", lambda: now["clock"])
+    monkeypatch.setattr(others, "_busy_seconds", lambda: now["busy"])
+    beside = others.Others(own_seconds=2.0)
+    now.update(clock=110.0, busy=1011.0)  # ten seconds later: 11 CPU seconds of all
+    assert beside.kept_quiet(own_seconds=12.0)  # ten of them ours
+    assert not beside.kept_quiet(own_seconds=9.0)
