@@ -88,7 +88,7 @@ def item_weights(gram: Floats, l2: float, relaxed: float = 0.0) -> Floats:
     """The weights B [n, n] that minimise |X - X B|^2 + l2 |B|^2 with a diagonal of zeros: B_ij = -P_ij / P_jj, where P
     is the inverse of X'X + l2. ``gram``: X'X in columns (Fortran order), overwritten.
 
-    ``relaxed`` over 0: the diagonal may rise to it (RLAE: Moon, Kim and Lee, SIGIR 2023, equation 8). Then B_ij =
+    ``relaxed`` over 0: the diagonal may rise to it (RLAE: Moon, Kim and Lee, SIGIR 2023, arXiv 2305.12922). Then B_ij =
     -P_ij k_j with k_j = (1 - relaxed) / P_jj where that binds (1 - l2 P_jj > relaxed), else l2. The diagonal itself is
     left out here too: an item never recommends itself.
 

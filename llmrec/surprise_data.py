@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 def trainset(interactions: Interactions, scale: tuple[float, float] | None) -> Any:
     """The ratings as Surprise's Trainset, with our ids for its own."""
-    from surprise import Trainset  # type: ignore[import-untyped, import-not-found, unused-ignore]
+    from surprise import Trainset
 
     of_user: defaultdict[int, list[tuple[int, float]]] = defaultdict(list)  # SVDpp looks up users without ratings too
     of_item: defaultdict[int, list[tuple[int, float]]] = defaultdict(list)
