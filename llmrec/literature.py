@@ -22,7 +22,6 @@ sentence: file, key, what was expected.
 
 from __future__ import annotations
 
-import tomllib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -36,6 +35,7 @@ from llmrec.content import content_root
 from llmrec.errors import UserError, nearest
 from llmrec.records import Protocol, TaskName
 from llmrec.tasks import TASKS
+from llmrec.tomlfile import mistake, read_toml
 
 Mark = Literal["read", "computed", "memory"]
 """read: in the source itself · computed: independently, on the same data · memory: not looked up, so never a target."""
@@ -145,13 +145,9 @@ def read_source(path: Path) -> list[Published]:
         UserError: whatever is wrong with the file, in one sentence.
     """
     try:
-        raw = tomllib.loads(path.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid TOML: {error}.") from None
-    try:
-        source = _Source.model_validate(raw, strict=True)
+        source = _Source.model_validate(read_toml(path), strict=True)
     except ValidationError as error:
-        raise UserError(f"{path}: {_explain(error)}") from None
+        raise UserError(f"{path}: {mistake(error, _Source)}") from None
     ids = Counter(row.id for table in source.tables for row in table.rows)
     if twice := [name for name, count in ids.items() if count > 1]:
         raise UserError(f"{path}: two rows have the id {twice[0]!r}. Give each its own.")
@@ -221,28 +217,6 @@ def _check(table: _Table, where: str) -> None:
                     f"{where}: row {row.id!r}: the task {table.task!r} has no metric {metric!r}."
                     f"{nearest(metric, TASKS[table.task].metrics)}"
                 )
-
-
-def _explain(error: ValidationError) -> str:
-    """One mistake as one sentence: its key, and what was expected there. A misspelt key comes before a missing one."""
-    found = error.errors()
-    first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])
-    keys, model = "", _Source
-    expected = ""
-    for part in first["loc"]:
-        if isinstance(part, int):
-            keys += f"[{part + 1}]"
-            continue
-        fields: Any = model.model_fields
-        if first["type"] == "extra_forbidden" and part == first["loc"][-1]:
-            return f"unknown key {part!r}{f' in {keys!r}' if keys else ''}.{nearest(part, fields)}"
-        keys += f"{'.' if keys else ''}{part}"
-        if part in fields:
-            expected = fields[part].description or expected
-            model = {"tables": _Table, "rows": _Row}.get(part, model)  # type: ignore[assignment]
-    if first["type"] == "missing":
-        return f"key {keys!r} is missing: {expected}."
-    return f"key {keys!r}: expected {expected}, found {first['input']!r}."
 
 
 def _plain(value: Any) -> str:

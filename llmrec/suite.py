@@ -26,10 +26,8 @@ Every mistake in it is one sentence: file, key, what was expected, and the neare
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import json
-import tomllib
 import typing
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -46,6 +44,7 @@ from llmrec.literature import Published, expected, load_published
 from llmrec.records import Protocol, RunSpec, TaskName
 from llmrec.split.admits import check
 from llmrec.tasks import TASKS
+from llmrec.tomlfile import mistake, read_toml
 from llmrec.tuned import Tuned, check_tuned, read_tuned, space_of, tuned_path
 
 
@@ -231,13 +230,9 @@ def load_suite(name_or_path: str | Path, extra: Path | None = None) -> Suite:
     """
     path = _suite_path(str(name_or_path))
     try:
-        raw = tomllib.loads(path.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid TOML: {error}.") from None
-    try:
-        file = _File.model_validate(raw, strict=True)
+        file = _File.model_validate(read_toml(path), strict=True)
     except ValidationError as error:
-        raise UserError(_explain(error, path)) from None
+        raise UserError(f"{path}: {mistake(error, _File)}") from None
     task = TASKS[file.task]
     protocol = file.protocol or Protocol.model_validate({"name": task.protocols[0]})
     _check_names(file, path)
@@ -405,43 +400,3 @@ def _check_datasets(entry: Entry, datasets: list[str], where: str) -> None:
             raise UserError(
                 f"{where}: key 'datasets': the suite has no dataset {dataset!r}.{nearest(dataset, datasets)}"
             )
-
-
-def _explain(error: ValidationError, path: Path) -> str:
-    """The first mistake as one sentence."""
-    first = error.errors()[0]
-    model: Any = _File
-    keys: list[str] = []
-    expected = ""
-    for part in first["loc"]:
-        if isinstance(part, int):
-            keys[-1] += f"[{part + 1}]"
-        elif first["type"] == "extra_forbidden" and part == first["loc"][-1]:
-            place = f" in {'.'.join(keys)!r}" if keys else ""
-            return f"{path}: unknown key {part!r}{place}.{nearest(str(part), model.model_fields)}"
-        elif model is not None and part in model.model_fields:
-            keys.append(part)
-            expected = model.model_fields[part].description or expected
-            model = _inner_model(model.model_fields[part].annotation)
-    key = ".".join(keys)
-    if first["type"] == "missing":
-        return f"{path}: key {key!r} is missing: {expected}."
-    if first["type"] == "literal_error":
-        words = first["ctx"]["expected"]
-        return f"{path}: key {key!r}: expected {words}, found {first['input']!r}.{_close(first['input'], words)}"
-    bounds = "" if expected else f" ({first['msg']})"
-    return f"{path}: key {key!r}: expected {expected or 'another value'}{bounds}, found {first['input']!r}."
-
-
-def _close(found: Any, words: str) -> str:
-    """' Did you mean X?' for the closest of the words in pydantic's list "'a', 'b' or 'c'"; '' if none is close."""
-    close = difflib.get_close_matches(str(found), [w for w in words.split("'")[1::2]], n=1)
-    return f" Did you mean {close[0]!r}?" if close else ""
-
-
-def _inner_model(annotation: Any) -> type[BaseModel] | None:
-    """The model behind a field's type: ``Limits``, ``list[Entry]``."""
-    for candidate in (annotation, *typing.get_args(annotation)):
-        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
-            return candidate
-    return None

@@ -22,7 +22,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,6 +35,7 @@ from llmrec.report.significance import SEEDS_FOR_A_CLAIM, SMALL
 from llmrec.report.words import FAMILIES
 from llmrec.suite import suite_names
 from llmrec.tasks import TASKS
+from llmrec.tomlfile import mistake, read_toml
 
 Verdict = Literal["supported", "refuted", "not decided", "not yet run"]
 
@@ -86,11 +86,9 @@ def read_claims(path: Path, known: set[str]) -> list[Claim]:
         UserError: file, claim and key, what was expected, and the nearest right name.
     """
     try:
-        raw = tomllib.loads(path.read_text("utf-8"))
+        raw = read_toml(path)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file. Claims stand in paper/claims.toml of the checkout.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid TOML: {error}.") from None
     if set(raw) != {"claims"}:
         raise UserError(f"{path}: expected [[claims]] tables and nothing else, found: {', '.join(sorted(raw)) or '-'}.")
     claims: list[Claim] = []
@@ -99,7 +97,7 @@ def read_claims(path: Path, known: set[str]) -> list[Claim]:
         try:
             claim = Claim.model_validate(table, strict=True)
         except ValidationError as error:
-            raise UserError(f"{where}: {_explained(error)}") from None
+            raise UserError(f"{where}: {mistake(error, Claim)}") from None
         if claim.id in {other.id for other in claims}:
             raise UserError(f"{where}: there is another claim with this id. Give each its own.")
         _check(claim, where, known, path.with_name("refs.bib"))
@@ -111,18 +109,6 @@ def bib_keys(path: Path) -> set[str]:
     """The keys of a .bib file."""
     lines = path.read_text("utf-8").splitlines() if path.exists() else []
     return {line.partition("{")[2].rstrip(", ") for line in lines if line.startswith("@")}
-
-
-def _explained(error: ValidationError) -> str:
-    first = error.errors()[0]
-    *parents, key = first["loc"]
-    model = Side if parents else Claim
-    if first["type"] == "extra_forbidden":
-        return f"unknown key {key!r}.{nearest(str(key), model.model_fields)}"
-    place = ".".join(str(part) for part in first["loc"])
-    field = next((m.model_fields[str(k)] for k in first["loc"] for m in (Claim, Side) if k in m.model_fields), None)
-    expected = f" Expected {field.description}." if field and field.description else ""
-    return f"key {place!r}: {first['msg'].lower()}.{expected}"
 
 
 def _check(claim: Claim, where: str, known: set[str], bib: Path) -> None:

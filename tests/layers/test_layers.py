@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "llmrec"
 
 LAYERS = (
-    ("values", "beside cardfiles content curve errors method records seeds stats types"),
+    ("values", "beside cardfiles content curve errors method records seeds stats tomlfile types"),
     ("data", "data"),
     (
         "what a method may use",

@@ -88,7 +88,7 @@ def test_a_row_and_how_its_protocol_differs(read):
     ("old", "new", "expected"),
     [
         ('paper = "A paper"', "", "key 'paper' is missing: authors, title"),
-        ('mark = "read"', 'mark = "heard"', "key 'mark': expected one of read, computed, memory, found 'heard'."),
+        ('mark = "read"', 'mark = "heard"', "key 'mark': expected 'read', 'computed' or 'memory', found 'heard'."),
         ('method = "A"', 'metod = "A"', "unknown key 'metod' in 'tables[1].rows[1]'. Did you mean 'method'?"),
         ('id = "a"', 'id = "A row"', "key 'tables[1].rows[1].id': expected a short name"),
         ('id = "b"', 'id = "a"', "two rows have the id 'a'"),
