@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,25 +29,21 @@ def users(*histories: list[int]) -> Users:
     return Users(np.arange(len(histories), dtype=np.int32), rows)
 
 
-def chains(n_users: int = 60) -> Split:
-    """Every user walks 0, 1, ..., 11, 0, ..., from a random item and for a random time."""
-    rng = np.random.default_rng(0)
-    starts, steps = rng.integers(N_ITEMS, size=n_users), rng.integers(4, 30, size=n_users)
-    return toy.leave_one_out(
-        [[(s + i) % N_ITEMS for i in range(n)] for s, n in zip(starts, steps, strict=True)], N_ITEMS
-    )
+@pytest.fixture
+def split(chains: Any) -> Split:
+    return chains(N_ITEMS)
 
 
-def trained(**params: Any) -> Any:
+def trained(split: Split, **params: Any) -> Any:
     method = bert4rec(**{"length": 8, "width": 16, "epochs": 1, "batch_size": 16, **params})
-    method.fit(chains(), Context(seed=0, items=toy.items(N_ITEMS)))
+    method.fit(split, Context(seed=0, items=toy.items(N_ITEMS)))
     return method
 
 
-def test_learns_a_deterministic_chain() -> None:
+def test_learns_a_deterministic_chain(split: Split) -> None:
     """Also with histories longer than the window."""
-    method = trained(width=32, epochs=60, learning_rate=1e-2, batch_size=32, dropout=0.0, hidden=0.4)
-    for asked, wanted in chains().batches("test", 100):
+    method = trained(split, width=32, epochs=60, learning_rate=1e-2, batch_size=32, dropout=0.0, hidden=0.4)
+    for asked, wanted in split.batches("test", 100):
         assert (method.score(asked).argmax(1) == wanted.items).mean() > 0.99
 
 
@@ -65,19 +60,19 @@ def test_what_is_hidden() -> None:
     assert (alone.sum(1) == 1).all() and (alone.argmax(1) == (windows >= 0).sum(1) - 1).all()
 
 
-def test_hidden_items_are_guessed_without_being_seen() -> None:
+def test_hidden_items_are_guessed_without_being_seen(split: Split) -> None:
     """Each step's input holds the mask at the places that count, and the loss counts those only."""
-    method, seen = trained(), []
+    method, seen = trained(split), []
     inside = method.model.forward
     method.model.forward = lambda ids: seen.append(ids) or inside(ids)
     ctx = Context(seed=0, items=toy.items(N_ITEMS))
-    counts = [n for _, n in method.steps(chains().fit.histories, ctx, 0)]
+    counts = [n for _, n in method.steps(split.fit.histories, ctx, 0)]
     assert counts == [int((ids == N_ITEMS).sum()) for ids in seen]
-    assert sum(int((ids >= 0).sum()) for ids in seen) == len(chains().fit)
+    assert sum(int((ids >= 0).sum()) for ids in seen) == len(split.fit)
 
 
-def test_padding_says_nothing_on_either_side() -> None:
-    model = trained().model.eval()
+def test_padding_says_nothing_on_either_side(split: Split) -> None:
+    model = trained(split).model.eval()
     left, right = torch.tensor([[-1, -1, 3, 4, 5]]), torch.tensor([[3, 4, 5, -1]])
     with torch.inference_mode():
         bare = model(torch.tensor([[3, 4, 5]]))
@@ -85,8 +80,8 @@ def test_padding_says_nothing_on_either_side() -> None:
         assert torch.allclose(model(right)[:, :3], bare, atol=1e-6)
 
 
-def test_both_sides_matter_and_older_items_than_the_window_do_not() -> None:
-    method = trained()
+def test_both_sides_matter_and_older_items_than_the_window_do_not(split: Split) -> None:
+    method = trained(split)
     a, b, c = method.score(users([9, 1, 2, 3, 4, 5, 6, 7], [8, 8, 1, 2, 3, 4, 5, 6, 7], [7, 6, 5, 4, 3, 2, 1]))
     assert np.array_equal(a, b) and not np.allclose(a, c)
     with torch.inference_mode():
@@ -94,25 +89,10 @@ def test_both_sides_matter_and_older_items_than_the_window_do_not() -> None:
     assert not torch.allclose(before, after)  # what follows a hidden item is read
 
 
-def test_resumed_run_gives_the_same_scores(tmp_path: Path) -> None:
+def test_resumed_run_gives_the_same_scores(split: Split, cut_off: Any) -> None:
     params = {"length": 8, "width": 16, "dropout": 0.3, "batch_size": 16, "epochs": 4}
-    whole, asked = trained(**params), users([1, 2, 3], [4], [])
-
-    class Killed(Exception):
-        pass
-
-    class Mortal(Context):
-        def rng(self, axis: str, step: int = 0) -> np.random.Generator:
-            if step == 2:
-                raise Killed
-            return super().rng(axis, step)
-
-    with pytest.raises(Killed):
-        bert4rec(**params).fit(chains(), Mortal(seed=0, items=toy.items(N_ITEMS), folder=tmp_path))
-    events: list[dict[str, Any]] = []
-    resumed = bert4rec(**params)
-    resumed.fit(chains(), Context(seed=0, items=toy.items(N_ITEMS), folder=tmp_path, emit=events.append))
-    assert events[0]["resumed_at"] == 2
+    whole, resumed = cut_off(lambda: bert4rec(**params), split)
+    asked = users([1, 2, 3], [4], [])
     assert np.array_equal(resumed.score(asked), whole.score(asked))
 
 

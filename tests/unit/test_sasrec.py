@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,10 +13,9 @@ from llmrec import toy  # noqa: E402
 from llmrec.context import Context  # noqa: E402
 from llmrec.discover import load_method  # noqa: E402
 from llmrec.errors import UserError  # noqa: E402
-from llmrec.types import Histories, Split, Users  # noqa: E402
+from llmrec.types import Histories, Users  # noqa: E402
 
 N_ITEMS = 20
-CHAIN = np.random.default_rng(1).permutation(N_ITEMS)  # what follows item i
 
 
 def sasrec(**params: Any) -> Any:
@@ -30,24 +28,12 @@ def users(*histories: list[int], n_items: int = N_ITEMS) -> Users:
     return Users(np.arange(len(histories), dtype=np.int32), Histories(indptr, items, n_items))
 
 
-def chains(n_users: int = 60) -> Split:
-    """Every user walks the one chain, from a random item and for a random time."""
-    rng = np.random.default_rng(0)
-    sequences = []
-    for _ in range(n_users):
-        walk = [int(rng.integers(N_ITEMS))]
-        for _ in range(rng.integers(3, 30)):
-            walk.append(int(CHAIN[walk[-1]]))
-        sequences.append(walk)
-    return toy.leave_one_out(sequences, N_ITEMS)
-
-
 @pytest.mark.parametrize(
     ("loss", "negatives"), [("cross-entropy", None), ("bce", 5), ("gbce", 2), ("sampled-softmax", 5)]
 )
-def test_learns_a_deterministic_chain(loss: str, negatives: int | None) -> None:
+def test_learns_a_deterministic_chain(loss: str, negatives: int | None, chains: Any) -> None:
     """Also with histories longer than the window, so that windows, shifts and positions must all be right."""
-    split = chains()
+    split = chains(N_ITEMS)
     size = {"length": 8, "width": 32, "epochs": 40, "batch_size": 32}
     method = sasrec(**size, learning_rate=5e-3, dropout=0.0, loss=loss, negatives=negatives)
     method.fit(split, Context(seed=0, items=toy.items(N_ITEMS)))
@@ -55,34 +41,16 @@ def test_learns_a_deterministic_chain(loss: str, negatives: int | None) -> None:
         assert (method.score(asked).argmax(1) == wanted.items).mean() > 0.99
 
 
-def test_resumed_run_gives_the_same_scores(tmp_path: Path) -> None:
-    """Ended in its third epoch, after an epoch that a checkpoint keeps."""
-    split, asked, items = chains(), users([1, 2, 3], [4], []), toy.items(N_ITEMS)
+def test_resumed_run_gives_the_same_scores(chains: Any, cut_off: Any) -> None:
     params = {"length": 8, "width": 16, "dropout": 0.3, "batch_size": 16, "epochs": 4}
-    whole = sasrec(**params)
-    whole.fit(split, Context(seed=3, items=items))
-
-    class Killed(Exception):
-        pass
-
-    class Mortal(Context):
-        def rng(self, axis: str, step: int = 0) -> np.random.Generator:
-            if step == 2:
-                raise Killed
-            return super().rng(axis, step)
-
-    with pytest.raises(Killed):
-        sasrec(**params).fit(split, Mortal(seed=3, items=items, folder=tmp_path))
-    events: list[dict[str, Any]] = []
-    resumed = sasrec(**params)
-    resumed.fit(split, Context(seed=3, items=items, folder=tmp_path, emit=events.append))
-    assert events[0]["resumed_at"] == 2
+    whole, resumed = cut_off(lambda: sasrec(**params), chains(N_ITEMS))
+    asked = users([1, 2, 3], [4], [])
     assert np.array_equal(resumed.score(asked), whole.score(asked))
 
 
-def test_scores_do_not_depend_on_who_else_is_in_the_batch() -> None:
+def test_scores_do_not_depend_on_who_else_is_in_the_batch(chains: Any) -> None:
     method = sasrec(epochs=1, length=8)
-    method.fit(chains(), Context(seed=0, items=toy.items(N_ITEMS)))
+    method.fit(chains(N_ITEMS), Context(seed=0, items=toy.items(N_ITEMS)))
     histories = [[], [1], [2, 3], list(range(7)), list(range(8)), list(range(20))]
     together = method.score(users(*histories))
     alone = np.concatenate([method.score(users(h)) for h in histories])
@@ -90,9 +58,9 @@ def test_scores_do_not_depend_on_who_else_is_in_the_batch() -> None:
     assert np.abs(together - alone).max() <= 1e-5 * np.abs(together).max()
 
 
-def test_older_items_than_the_window_change_nothing_and_order_matters() -> None:
+def test_older_items_than_the_window_change_nothing_and_order_matters(chains: Any) -> None:
     method = sasrec(epochs=1, length=4)
-    method.fit(chains(), Context(seed=0, items=toy.items(N_ITEMS)))
+    method.fit(chains(N_ITEMS), Context(seed=0, items=toy.items(N_ITEMS)))
     a, b, c = method.score(users([9, 1, 2, 3, 4], [8, 8, 1, 2, 3, 4], [4, 3, 2, 1]))
     assert np.array_equal(a, b) and not np.allclose(a, c)
 

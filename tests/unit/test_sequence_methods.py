@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,10 +14,9 @@ from llmrec import toy  # noqa: E402
 from llmrec.context import Context  # noqa: E402
 from llmrec.discover import load_method  # noqa: E402
 from llmrec.errors import UserError  # noqa: E402
-from llmrec.types import Split, Users  # noqa: E402
+from llmrec.types import Users  # noqa: E402
 
 N_ITEMS = 20
-CHAIN = np.random.default_rng(1).permutation(N_ITEMS)  # what follows item i
 SMALL = {
     "gru4rec": {"width": 32, "hidden": 48, "learning_rate": 2e-2, "batch_size": 16},
     "bsarec": {"width": 32, "learning_rate": 1e-2, "batch_size": 64},
@@ -36,18 +34,6 @@ def users(*histories: list[int]) -> Users:
     return Users(np.arange(len(histories), dtype=np.int32), toy.interactions(histories, N_ITEMS).histories)
 
 
-def chains(n_users: int = 50) -> Split:
-    """Every user walks the one chain, from a random item and for a random time: longer than a window."""
-    rng = np.random.default_rng(0)
-    sequences = []
-    for _ in range(n_users):
-        walk = [int(rng.integers(N_ITEMS))]
-        for _ in range(rng.integers(3, 30)):
-            walk.append(int(CHAIN[walk[-1]]))
-        sequences.append(walk)
-    return toy.leave_one_out(sequences, N_ITEMS)
-
-
 @pytest.mark.parametrize(
     ("name", "params"),
     [
@@ -57,8 +43,8 @@ def chains(n_users: int = 50) -> Split:
         ("hstu", {"epochs": 12}),
     ],
 )
-def test_learns_a_deterministic_chain(name: str, params: dict[str, Any]) -> None:
-    split = chains()
+def test_learns_a_deterministic_chain(name: str, params: dict[str, Any], chains: Any) -> None:
+    split = chains(N_ITEMS, 50)
     learner = method(name, dropout=0.0, **params)
     learner.fit(split, Context(seed=0, items=toy.items(N_ITEMS)))
     for asked, wanted in split.batches("test", 100):
@@ -73,35 +59,16 @@ def test_learns_a_deterministic_chain(name: str, params: dict[str, Any]) -> None
         ("hstu", {"loss": "sampled-softmax", "negatives": 10}),
     ],
 )
-def test_resumed_run_gives_the_same_scores(name: str, params: dict[str, Any], tmp_path: Path) -> None:
-    """Ended in its third epoch, after an epoch that a checkpoint keeps."""
-    split, asked, items = chains(20), users([1, 2, 3], [4], []), toy.items(N_ITEMS)
-    params = {**params, "epochs": 3}
-    whole = method(name, **params)
-    whole.fit(split, Context(seed=3, items=items))
-
-    class Killed(Exception):
-        pass
-
-    class Mortal(Context):
-        def rng(self, axis: str, step: int = 0) -> np.random.Generator:
-            if step == 2:
-                raise Killed
-            return super().rng(axis, step)
-
-    with pytest.raises(Killed):
-        method(name, **params).fit(split, Mortal(seed=3, items=items, folder=tmp_path))
-    events: list[dict[str, Any]] = []
-    resumed = method(name, **params)
-    resumed.fit(split, Context(seed=3, items=items, folder=tmp_path, emit=events.append))
-    assert events[0]["resumed_at"] == 2
+def test_resumed_run_gives_the_same_scores(name: str, params: dict[str, Any], chains: Any, cut_off: Any) -> None:
+    whole, resumed = cut_off(lambda: method(name, **params, epochs=3), chains(N_ITEMS, 20))
+    asked = users([1, 2, 3], [4], [])
     assert np.array_equal(resumed.score(asked), whole.score(asked))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_an_answer_depends_on_nobody_else_and_on_the_newest_items_in_order(name: str) -> None:
+def test_an_answer_depends_on_nobody_else_and_on_the_newest_items_in_order(name: str, chains: Any) -> None:
     learner = method(name, epochs=1)
-    learner.fit(chains(20), Context(seed=0, items=toy.items(N_ITEMS)))
+    learner.fit(chains(N_ITEMS, 20), Context(seed=0, items=toy.items(N_ITEMS)))
     histories = [[], [1], [2, 3], list(range(7)), list(range(8)), list(range(20))]
     together = learner.score(users(*histories))
     alone = np.concatenate([learner.score(users(h)) for h in histories])
