@@ -10,11 +10,8 @@ import polars as pl
 import pytest
 
 from llmrec.context import Context
-from llmrec.data import load
 from llmrec.discover import load_method
 from llmrec.evaluate import answer, per_user
-from llmrec.records import Protocol
-from llmrec.split import make_split
 from llmrec.types import Interactions
 
 BEAUTY, MOVIES = "amazon2014-beauty", "ml-1m-noratings"
@@ -57,22 +54,9 @@ ROWS = {
 
 
 @pytest.fixture(scope="module")
-def public(mirror, tmp_path_factory):
-    """`split(dataset, protocol)` on the public sequences, each split made once; parsed into a cache of its own."""
-    made = {}
-
-    def split(dataset: str, **protocol):
-        key = (dataset, *protocol.items())
-        if key not in made:
-            if not (mirror / dataset).is_dir():
-                pytest.skip(f"no copy of {dataset} in {mirror}")
-            made[key] = make_split(load(dataset), Protocol(**{"ties": "file", "fit_data": "train+valid", **protocol}))
-        return made[key]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LLMREC_MIRROR", str(mirror))
-        patch.setenv("LLMREC_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield split
+def sequences(split_of):
+    """`sequences(dataset, **protocol)`: split and items in the anchors' protocol, but for what is named."""
+    return lambda dataset, **protocol: split_of(dataset, **{"ties": "file", "fit_data": "train+valid", **protocol})
 
 
 def figures(method, split) -> list[float]:
@@ -91,17 +75,17 @@ def agree(found, published, within):
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_anchor(row, public):
+def test_anchor(row, sequences):
     dataset, name, params, protocol, published = ROWS[row]
-    split, items = public(dataset, **protocol)
+    split, items = sequences(dataset, **protocol)
     method = load_method(name)(**params)
     method.fit(split, Context(seed=0, items=items))
     agree(figures(method, split), published, within=1e-4)
 
 
-def test_the_published_popularity_row_counts_test_items(public):
+def test_the_published_popularity_row_counts_test_items(sequences):
     """The leak that the literature's row has: popularity fitted with the test items, asked as everybody else."""
-    split, items = public(BEAUTY)
+    split, items = sequences(BEAUTY)
     everything = pl.concat([split.train.frame, split.test.frame]).sort("user", "order")
     leaked = dataclasses.replace(split, train=Interactions(everything, split.n_users, split.n_items))
     method = load_method("popularity")()
@@ -109,9 +93,9 @@ def test_the_published_popularity_row_counts_test_items(public):
     agree(figures(method, split), (0.0080, 0.0044, 0.0152, 0.0068, 0.0217, 0.0084), within=1e-4)
 
 
-def test_ease_on_beauty(public):
+def test_ease_on_beauty(sequences):
     """The inverse of a 12,101 x 12,101 matrix: in float32, for time; hence the wider bound."""
-    split, items = public(BEAUTY)
+    split, items = sequences(BEAUTY)
     method = load_method("ease")(l2=50.0, precision="float32")
     method.fit(split, Context(seed=0, items=items))
     agree(figures(method, split), (0.0549, 0.0369, 0.0782, 0.0445, 0.1080, 0.0520), within=5e-4)

@@ -9,10 +9,7 @@ import numpy as np
 import pytest
 
 from llmrec.context import Context
-from llmrec.data import load
 from llmrec.discover import load_method
-from llmrec.records import Protocol
-from llmrec.split import make_split
 from llmrec.tasks import rating
 
 FOLDS = (1, 2, 3, 4, 5)
@@ -20,22 +17,9 @@ TUNED = {"regularization": 0.12, "learning_rate": 0.01, "epochs": 100}
 
 
 @pytest.fixture(scope="module")
-def official(mirror, tmp_path_factory):
+def official(split_of):
     """`official(fold)`: split and items of one official fold, in the published setting (fitted on all other folds)."""
-    if not (mirror / "ml-100k").is_dir():
-        pytest.skip(f"no copy of ml-100k in {mirror}")
-    made = {}
-
-    def split(fold: int):
-        if fold not in made:
-            protocol = Protocol(name="official", fold=fold, fit_data="train+valid")
-            made[fold] = make_split(load("ml-100k"), protocol, "rating")
-        return made[fold]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LLMREC_MIRROR", str(mirror))
-        patch.setenv("LLMREC_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield split
+    return lambda fold: split_of("ml-100k", "rating", name="official", fold=fold, fit_data="train+valid")
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,9 @@ import numpy as np
 import pytest
 
 from llmrec.context import Context
-from llmrec.data import load
 from llmrec.discover import load_method
 from llmrec.evaluate import answer, per_user
 from llmrec.records import Protocol
-from llmrec.split import make_split
 from llmrec.tasks import TASKS
 
 FULL = {"markov": 0.0502, "item-knn": 0.0374, "popularity": 0.0059}  # ndcg@10 among all 12,101 items
@@ -22,13 +20,8 @@ NEGATIVES = 99
 
 
 @pytest.fixture(scope="module")
-def beauty(mirror, tmp_path_factory):
-    if not (mirror / "amazon2014-beauty").is_dir():
-        pytest.skip(f"no copy of amazon2014-beauty in {mirror}")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LLMREC_MIRROR", str(mirror))
-        patch.setenv("LLMREC_CACHE", str(tmp_path_factory.mktemp("cache")))
-        return make_split(load("amazon2014-beauty"), Protocol(ties="file", fit_data="train+valid"))
+def beauty(split_of):
+    return split_of("amazon2014-beauty", ties="file", fit_data="train+valid")
 
 
 def sampled(method, split, seed: int) -> float:

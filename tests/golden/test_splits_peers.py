@@ -5,7 +5,6 @@ RecTools asks for an older NumPy than it needs here: `pip install --no-deps rect
 """
 
 import contextlib
-import os
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,22 +12,14 @@ import pandas as pd
 import pytest
 
 from llmrec import recbole_mend
-from llmrec.data import load
 from llmrec.records import Protocol
 from llmrec.split import make_split
 
 
 @pytest.fixture(scope="module")
-def data(mirror, tmp_path_factory):
-    """Datasets by name, read once."""
-    kept = {"LLMREC_MIRROR": str(mirror), "LLMREC_CACHE": str(tmp_path_factory.mktemp("cache"))}
-    before = {name: os.environ.get(name) for name in kept}
-    os.environ.update(kept)
-    yield {name: load(name) for name in ("ml-100k", "amazon2014-beauty")}
-    for name, value in before.items():
-        os.environ.pop(name, None)
-        if value is not None:
-            os.environ[name] = value
+def data(public):
+    """Datasets by name."""
+    return {name: public(name) for name in ("ml-100k", "amazon2014-beauty")}
 
 
 def events(data) -> pd.DataFrame:

@@ -6,23 +6,15 @@ import scipy.linalg
 from threadpoolctl import threadpool_limits
 
 from llmrec.context import Context
-from llmrec.data import load
 from llmrec.discover import load_method
 from llmrec.evaluate import answer, per_user
-from llmrec.records import Protocol
-from llmrec.split import make_split
 
 K = 10
 
 
 @pytest.fixture(scope="module")
-def data(mirror, tmp_path_factory):
-    if not (mirror / "ml-100k").is_dir():
-        pytest.skip(f"no copy of ml-100k in {mirror}")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LLMREC_MIRROR", str(mirror))
-        patch.setenv("LLMREC_CACHE", str(tmp_path_factory.mktemp("cache")))
-        return make_split(load("ml-100k"), Protocol(fit_data="train+valid"))
+def data(split_of):
+    return split_of("ml-100k", fit_data="train+valid")
 
 
 def ours(data, name, **params):
