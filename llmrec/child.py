@@ -176,7 +176,7 @@ def make_job(
         evaluation=evaluation_fingerprint(spec.task),
         checkpoints=str(checkpoints),
         method_file=str(file.path.resolve()),
-        imports=worth_importing(packages(file.path)),
+        imports=worth_importing(name for path in file.paths for name in packages(path)),
         torch=needs_torch(file),
         alone=alone,
         provenance=provenance(threads).model_dump(mode="json"),

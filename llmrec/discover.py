@@ -11,8 +11,8 @@ from __future__ import annotations
 import ast
 import importlib.util
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,12 @@ class MethodFile:
     params: dict[str, Parameter] = field(default_factory=dict, hash=False)
     summary: str = ""
     problem: str | None = None  # why the file cannot be used, if it cannot
+    parts: tuple[MethodFile, ...] = ()  # the methods that a run's parameters name as parts of it
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Its own file and those of its parts."""
+        return (self.path, *(path for part in self.parts for path in part.paths))
 
 
 def split_name(name: str) -> tuple[str, str | None]:
@@ -79,8 +85,8 @@ def find_methods(extra: Path | None = None) -> dict[str, MethodFile]:
     return found
 
 
-def method_file(name: str, methods: dict[str, MethodFile]) -> MethodFile:
-    """The file of a method, ``recbole:BPR`` included.
+def method_file(name: str, methods: dict[str, MethodFile], params: Mapping[str, Any] | None = None) -> MethodFile:
+    """The file of a method, ``recbole:BPR`` included. ``params``: those of a run, which may name parts.
 
     Raises:
         UserError: unknown name, a model where none is taken, or a file that cannot be read.
@@ -95,7 +101,28 @@ def method_file(name: str, methods: dict[str, MethodFile]) -> MethodFile:
         raise UserError(f"method {base!r} takes no model: write {base!r}, not {name!r}.")
     if argument is None and "model" in found.params and found.params["model"].required:
         raise UserError(f"method {base!r} wants a model: write for example '{base}:BPR'.")
-    return found
+    return found if params is None else with_parts(found, methods, params)
+
+
+def with_parts(file: MethodFile, methods: dict[str, MethodFile], params: Mapping[str, Any]) -> MethodFile:
+    """The file as a run with these parameters has it: with the files of its parts, seeded where one of them is, and in
+    need of what they need. A part is a parameter, given or by default, of the form ``{method, params}``.
+
+    Raises:
+        UserError: a part is no method.
+    """
+    named = {key: params.get(key, parameter.default) for key, parameter in file.params.items()}
+    specs = [value for value in named.values() if isinstance(value, dict) and isinstance(value.get("method"), str)]
+    if not specs:
+        return file
+    parts = tuple(method_file(spec["method"], methods, spec.get("params") or {}) for spec in specs)
+    return replace(
+        file,
+        parts=parts,
+        seeded=file.seeded or any(part.seeded for part in parts),
+        needs_text=file.needs_text or any(part.needs_text for part in parts),
+        requires=tuple(dict.fromkeys([*file.requires, *(name for part in parts for name in part.requires)])),
+    )
 
 
 def load_method(name: str, extra: Path | None = None) -> type:
@@ -247,6 +274,8 @@ def _parameter(annotation: str, value: ast.expr | None, known: dict[str, Any]) -
             return None
         if "default" in keywords:
             return Parameter(annotation, ast.unparse(keywords["default"]), _literal(keywords["default"], known))
+        if isinstance(made := keywords.get("default_factory"), ast.Lambda):
+            return Parameter(annotation, ast.unparse(made.body), _literal(made.body, known))
         if "default_factory" in keywords:
             factory = ast.unparse(keywords["default_factory"])
             return Parameter(annotation, f"{factory}()", {"dict": {}, "list": []}.get(factory, UNKNOWN))

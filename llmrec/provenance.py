@@ -49,7 +49,7 @@ def machine_class(file: MethodFile) -> str:
 
     Libraries beside numpy and scipy count where the method's source imports them. One record is kept per run and class.
     """
-    imported = {name.split(".")[0] for name in packages(file.path)} | set(file.requires)
+    imported = {name.split(".")[0] for path in file.paths for name in packages(path)} | set(file.requires)
     names = ["numpy", "scipy", *(dist for module, dist in NUMERIC.items() if module in imported)]
     versions = [(name, installed_version(name)) for name in names]
     shown = [f"{name}{'.'.join(version.split('.')[:2])}" for name, version in versions if version]
@@ -58,7 +58,9 @@ def machine_class(file: MethodFile) -> str:
 
 def needs_torch(file: MethodFile) -> bool:
     """Whether a method's source may import torch, itself or through the llmrec modules it imports."""
-    return "torch" in file.requires or any(name.split(".")[0] == "torch" for name in packages(file.path))
+    return "torch" in file.requires or any(
+        name.split(".")[0] == "torch" for path in file.paths for name in packages(path)
+    )
 
 
 def device(file: MethodFile) -> str:

@@ -51,7 +51,7 @@ def verify(record: Record, folder: Path, *, limits: Limits, extra: Path | None =
     Raises:
         UserError: the record is not ok, was made by other code or on another class of machines, or the rerun fails.
     """
-    file = method_file(record.spec.method, find_methods(extra))
+    file = method_file(record.spec.method, find_methods(extra), record.spec.params)
     if record.status != Status.OK:
         raise UserError(f"run {record.run_id} is {record.status}: there is nothing to verify.")
     if (here := machine_class(file)) != record.machine_class:

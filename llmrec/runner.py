@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 
 from llmrec.child import Child, Ending, environment, make_job
 from llmrec.content import results_folder
-from llmrec.discover import find_methods, method_file
+from llmrec.discover import find_methods, method_file, with_parts
 from llmrec.prepare import Part, is_prepared
 from llmrec.progress import Silent, Watcher
 from llmrec.provenance import device, gpus, machine_class, missing_package, provenance
@@ -111,8 +111,10 @@ def run(
     from llmrec.data import card
 
     card(spec.dataset)
-    file = method_file(spec.method, find_methods(methods))
-    params = check_params(spec.method, spec.params, file, f"method {spec.method!r}")
+    known = find_methods(methods)
+    file = method_file(spec.method, known)
+    params = check_params(spec.method, spec.params, file, f"method {spec.method!r}", known)
+    file = with_parts(file, known, params)
     own = spec.model_copy(update={"params": params, "seed": spec.seed if file.seeded else 0})
     planned = Planned(own.method, own, file)
     limits = Limits(seconds=seconds, memory_gib=memory_gib)

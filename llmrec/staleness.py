@@ -34,7 +34,7 @@ def code_fingerprint(file: MethodFile, dataset: str, task: TaskName = "topn") ->
         modules.append("llmrec.evaluate.answers")
     else:
         modules.append(_judge(task))
-    sources = meaning_hash(closure([file.path, *map(module_file, modules)]))
+    sources = meaning_hash(closure([*file.paths, *map(module_file, modules)]))
     words = [word_table(dataset)] if task == "request" else []
     return content_hash([sources, card_fingerprint(dataset), *words])
 

@@ -38,7 +38,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from llmrec.cardfiles import card_file
 from llmrec.content import content_root
-from llmrec.discover import MethodFile, Parameter, find_methods, method_file, split_name
+from llmrec.discover import MethodFile, Parameter, find_methods, method_file, split_name, with_parts
 from llmrec.errors import UserError, nearest
 from llmrec.literature import Published, expected, load_published
 from llmrec.records import Protocol, RunSpec, TaskName
@@ -130,6 +130,7 @@ class Suite:
     track: Track
     entries: tuple[Entry, ...]
     files: dict[str, MethodFile]  # entry name -> its method file
+    methods: dict[str, MethodFile]  # every method that there is, for the parts that rows name
 
     def runs(
         self,
@@ -160,14 +161,15 @@ class Suite:
             for dataset, fold, entry in itertools.product(datasets or self.datasets, self.folds or (None,), kept):
                 if entry.datasets and dataset not in entry.datasets:
                     continue
-                file = self.files[entry.name]
                 protocol = changed(self.protocol, {**({"fold": fold} if fold else {}), **entry.protocol})
+                params = self._tuned(entry, dataset, protocol) if entry.params == "tuned" else entry.params
+                file = with_parts(self.files[entry.name], self.methods, params)
                 spec = RunSpec(
                     task=self.task,
                     dataset=dataset,
                     protocol=protocol,
                     method=entry.name,
-                    params=self._tuned(entry, dataset, protocol) if entry.params == "tuned" else entry.params,
+                    params=params,
                     seed=seed if file.seeded else 0,
                 )
                 planned.setdefault((entry.label, spec.run_id), Planned(entry.label, spec, file, entry.control))
@@ -200,7 +202,8 @@ class Suite:
     def _tuned(self, entry: Entry, dataset: str, protocol: Protocol) -> dict[str, Any]:
         """The parameters that `llmrec tune` has frozen for a row."""
         path = tuned_path(self.path.parent, dataset, entry.label)
-        return check_params(entry.name, self._study(entry, dataset, protocol).params, self.files[entry.name], str(path))
+        found = self._study(entry, dataset, protocol).params
+        return check_params(entry.name, found, self.files[entry.name], str(path), self.methods)
 
     def _study(self, entry: Entry, dataset: str, protocol: Protocol) -> Tuned:
         path = tuned_path(self.path.parent, dataset, entry.label)
@@ -253,7 +256,7 @@ def load_suite(name_or_path: str | Path, extra: Path | None = None) -> Suite:
                 f"it has {', '.join(found.verbs)}."
             )
         files[entry.name] = found
-        changes = {"label": entry.label or entry.name, **_checked_params(entry, found, where)}
+        changes = {"label": entry.label or entry.name, **_checked_params(entry, found, where, methods)}
         _check_control(entry, protocol, file.task, where)
         _check_datasets(entry, file.datasets, where)
         if entry.published:
@@ -267,12 +270,15 @@ def load_suite(name_or_path: str | Path, extra: Path | None = None) -> Suite:
         name=path.stem, title=file.title or path.stem, path=path, task=file.task, datasets=tuple(file.datasets),
         folds=tuple(file.folds), seeds=tuple(file.seeds), threads=file.threads,
         metrics=tuple(file.metrics) or task.shown, protocol=protocol, limits=file.limits, track=file.track,
-        entries=tuple(entries), files=files,
+        entries=tuple(entries), files=files, methods=methods,
     )  # fmt: skip
 
 
-def check_params(name: str, params: dict[str, Any], file: MethodFile, where: str) -> dict[str, Any]:
-    """The parameters of a method by name that differ from its defaults, each of the type of its field.
+def check_params(
+    name: str, params: dict[str, Any], file: MethodFile, where: str, methods: dict[str, MethodFile] | None = None
+) -> dict[str, Any]:
+    """The parameters of a method by name that differ from its defaults, each of the type of its field; so are those of
+    a part that it names, ``{method, params}``, which is one of ``methods`` (the suite's own, where none are given).
 
     Raises:
         UserError: an unknown parameter or a value of the wrong type; ``where`` begins the message.
@@ -284,6 +290,8 @@ def check_params(name: str, params: dict[str, Any], file: MethodFile, where: str
             raise UserError(f"{where}: unknown parameter {key!r}.{nearest(key, known)}")
         parameter = file.params[key]
         value = _typed(value, parameter, f"{where}: parameter {key!r}")
+        if isinstance(value, dict) and "method" in value:
+            value = _checked_part(value, methods or find_methods(), f"{where}: parameter {key!r}")
         if not parameter.known or not _same(parameter.default, value):
             different[key] = value
     missing = [k for k in file.params if k in known and file.params[k].required and k not in params]
@@ -293,16 +301,30 @@ def check_params(name: str, params: dict[str, Any], file: MethodFile, where: str
     return different
 
 
-def _checked_params(entry: Entry, file: MethodFile, where: str) -> dict[str, Any]:
+def _checked_part(spec: dict[str, Any], methods: dict[str, MethodFile], where: str) -> dict[str, Any]:
+    """A part's spec, ``{method, params}``, as short as it can be; keys of the outer method's own (``k``) stay."""
+    name, params = spec["method"], spec.get("params", {})
+    if not isinstance(name, str) or not isinstance(params, dict):
+        raise UserError(f"{where}: expected {{ method = 'a name', params = {{ ... }} }}, found {spec!r}.")
+    try:
+        file = method_file(name, methods)
+    except UserError as error:
+        raise UserError(f"{where}: key 'method': {error}") from None
+    own = check_params(name, params, file, f"{where} ({name!r})", methods)
+    rest = {key: value for key, value in spec.items() if key not in ("method", "params")}
+    return {"method": name, **({"params": own} if own else {}), **rest}
+
+
+def _checked_params(entry: Entry, file: MethodFile, where: str, methods: dict[str, MethodFile]) -> dict[str, Any]:
     """``params`` and ``fixed`` of a checked row."""
     if entry.params == "tuned":
-        check_params(entry.name, entry.fixed, file, f"{where}: key 'fixed'")
+        check_params(entry.name, entry.fixed, file, f"{where}: key 'fixed'", methods)
         if not space_of(entry.name, file, entry.fixed):
             raise UserError(f"{where}: key 'params': {entry.name!r} has nothing to tune that 'fixed' has not set.")
         return {}
     if entry.fixed:
         raise UserError(f"{where}: key 'fixed': goes with params = \"tuned\"; here 'params' itself sets what is set.")
-    return {"params": check_params(entry.name, entry.params, file, where), "fixed": entry.params}
+    return {"params": check_params(entry.name, entry.params, file, where, methods), "fixed": entry.params}
 
 
 def _same(left: Any, right: Any) -> bool:

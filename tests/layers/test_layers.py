@@ -17,20 +17,20 @@ LAYERS = (
     ("data", "data"),
     (
         "what a method may use",
-        "best closed_form context encode gpt letters memory neighbours recbole_data recbole_graph recbole_mend "
-        "recbole_models recbole_trainer "
+        "best closed_form context discover encode gpt letters memory neighbours parts "
+        "recbole_data recbole_graph recbole_mend recbole_models recbole_trainer "
         "sequence surprise_data toy training",
     ),
     (
         "the parts of one run",
-        "discover evaluate external fitting others prepare provenance sources split staleness stored tasks warm",
+        "evaluate external fitting others prepare provenance sources split staleness stored tasks warm",
     ),
     ("one run", "worker"),
     (
         "many runs",
         "audit child claims contract contract_rating doctor examination fingerprints inventory literature manuscript "
         "merging packing progress publish published recbole_coverage recheck report results runner scoring shards "
-        "subject suite template track tuned tuning",
+        "site subject suite template track tuned tuning",
     ),
     ("the surface", "__init__ __main__ cli methods"),
 )
