@@ -168,3 +168,12 @@ def test_many_tables_at_once_give_what_each_gives_alone():
     assert stats.compare_with(tables, reference) == [stats.compare_paired(table, reference) for table in tables]
     with pytest.raises(ValueError, match="not the same users"):
         stats.bootstrap_intervals([tables[0], tables[1][:, :50]])
+
+
+def test_each_with_each_is_what_each_pair_gives_on_its_own():
+    rng = np.random.default_rng(5)
+    tables = [uneven(rng, 3, 80), uneven(rng, 1, 80), uneven(rng, 2, 80)]
+    found = stats.compare_each_with_each(tables)
+    assert sorted(found) == [(i, j) for i in range(3) for j in range(3) if i != j]
+    for (i, j), comparison in found.items():
+        assert comparison == compare_paired(tables[i], tables[j])
