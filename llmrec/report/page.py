@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmrec.records import Record
 from llmrec.report.audit import Remark
@@ -19,6 +19,9 @@ from llmrec.report.words import (
     display_name,
     protocol_words,
 )
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 
 @dataclass(frozen=True)
@@ -39,23 +42,30 @@ class Chapter:
 
 def render(chapters: Sequence[Chapter], title: str, suite: str) -> str:
     """The page's HTML."""
+    found = environment()
+    found.globals |= {"facts": facts, "how_made": how_made, "cost_unit": cost_unit}
+    return found.get_template("page.html.jinja").render(
+        chapters=chapters, title=title, suite=suite, task=chapters[0].block.task
+    )
+
+
+def environment(*folders: Path) -> Environment:
+    """What templates of ``folders``, then of this one, are rendered with: all text is escaped, nothing may be missing,
+    and `sheet.jinja` finds the functions that it calls."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+    made = Environment(
+        loader=FileSystemLoader([*folders, Path(__file__).parent]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {
+    made.globals |= {
         "figure": figure, "bounds": bounds, "shows_bounds": table_bounds, "sort_key": sort_key, "tip": tip,
-        "facts": facts, "how_made": how_made, "cost_unit": cost_unit,
     }  # fmt: skip
-    environment.filters["with_code"] = with_code
-    return environment.get_template("page.html.jinja").render(
-        chapters=chapters, title=title, suite=suite, task=chapters[0].block.task
-    )
+    made.filters["with_code"] = with_code
+    return made
 
 
 def with_code(text: str) -> str:

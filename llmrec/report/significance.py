@@ -60,6 +60,10 @@ class Findings:
         """95 % interval of a line's metric over users and seeds; None where there are no figures per user."""
         return self._intervals.get((line.label, metric))
 
+    def wanted(self, metric: str) -> bool:
+        """Whether intervals of a metric are asked for; here of all."""
+        return True
+
     @cached_property
     def _intervals(self) -> dict[tuple[str, str], tuple[float, float]]:
         """Of every line and every metric per user, all resampled together."""
@@ -67,7 +71,7 @@ class Findings:
             (line, metric)
             for line in self.block.finished
             for metric in line.per_unit
-            if line.figures(metric) and not line.task.pooled
+            if line.figures(metric) and not line.task.pooled and self.wanted(metric)
         ]
         if not keys:
             return {}
