@@ -37,9 +37,7 @@ class Test:
     difference: float | None = None  # a - b, positive where a's figure is higher
     low: float | None = None  # its 95 % interval
     high: float | None = None
-    lead: tuple[float, float] | None = (
-        None  # decides: interval of how far a passes the claim's bar, + is the claim's side
-    )
+    lead: tuple[float, float] | None = None  # decides: how far a passes the claim's bar (+: on its side), 95 % interval
     p: float | None = None
     corrected: float | None = None  # Holm, over all tests of all claims
     problem: str = ""  # why these figures decide nothing

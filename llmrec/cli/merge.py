@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from llmrec.cli.names import run_name
 from llmrec.cli.options import Datasets, Methods, Results
 
 if TYPE_CHECKING:
@@ -84,18 +85,12 @@ def _say(weighed: list[Weighed], root: Path, dry_run: bool) -> None:
     """A line on every record that is not plainly new or equal, then the counts."""
     for one in weighed:
         if one.why:
-            typer.echo(f"{one.outcome}: {_name(one.theirs.record)}: {one.why}")
+            typer.echo(f"{one.outcome}: {run_name(one.theirs.record)}: {one.why}")
     outcomes = [one.outcome for one in weighed]
     counts = ", ".join(f"{outcomes.count(name)} {name}" for name in dict.fromkeys(sorted(outcomes)))
     verb = "would come" if dry_run else "have come"
     new = sum(name in ("new", "replaced") for name in outcomes)
     typer.echo(f"{new} of {len(weighed)} records {verb} into {root}" + (f" ({counts})" if counts else ""))
-
-
-def _name(record: Record) -> str:
-    spec = record.spec
-    fold = f" fold {spec.protocol.fold}" if spec.protocol.fold else ""
-    return f"{record.run_id}  {spec.dataset}{fold}  {spec.method}  seed {spec.seed}"
 
 
 def _show(against: list[Weighed]) -> None:
@@ -111,7 +106,7 @@ def _show(against: list[Weighed]) -> None:
         assert one.ours is not None  # else there is nothing to contradict
         ours, theirs = one.ours.record, one.theirs.record
         first, *others = _differing(ours, theirs)
-        table.add_row(_name(ours), *first)
+        table.add_row(run_name(ours), *first)
         for number, row in enumerate([*others, ("made", _made(ours), _made(theirs))]):
             table.add_row("" if number else f"  {one.why}", *row)
     shown = Console(stderr=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from llmrec.cli.names import run_name
 from llmrec.cli.options import Datasets, Methods, Results, SuiteName
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def verify(run_id: RunId, methods: Methods = None, datasets: Datasets = None, re
 
     record, folder = record_by_prefix(run_id, _root(results))
     result = check(record, folder, limits=Limits(), extra=methods)
-    typer.echo(f"{record.run_id}  {record.spec.method}  seed {record.spec.seed}: {result.determinism}")
+    typer.echo(f"{run_name(record)}: {result.determinism}")
     for name, gap in sorted(result.differences.items(), key=lambda pair: -pair[1])[:5]:
         typer.echo(f"  {name} differs by {gap:.3g}")
     if result.seed_free is False:
@@ -166,7 +167,7 @@ def reeval(suite: SuiteName, methods: Methods = None, datasets: Datasets = None,
 
     done = reevaluate(load_suite(suite, methods), _root(results))
     for one in done:
-        name = f"{one.before.run_id}  {one.before.spec.method}  seed {one.before.spec.seed}"
+        name = run_name(one.before)
         if one.after is None:
             typer.echo(f"{name}: not measured: {one.reason}", err=True)
         elif one.after.metrics != one.before.metrics:
@@ -278,8 +279,7 @@ def _print_table(suite: Suite, typed: str, root: Path) -> None:
 def _explain_failures(failed: list[Record | None]) -> None:
     for record in failed:
         if record is not None:
-            name = f"{record.run_id}  {record.spec.dataset}  {record.spec.method}  seed {record.spec.seed}"
-            typer.echo(f"{record.status}: {name}: {record.error}", err=True)
+            typer.echo(f"{record.status}: {run_name(record)}: {record.error}", err=True)
     typer.echo("llmrec show RUN_ID prints the end of a run's log; --retry runs failed ones again", err=True)
 
 
