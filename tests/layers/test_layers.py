@@ -17,9 +17,9 @@ LAYERS = (
     ("data", "data"),
     (
         "what a method may use",
-        "best closed_form context discover encode gpt letters memory neighbours parts "
+        "bert best closed_form context discover encode gpt letters memory neighbours parts "
         "recbole_data recbole_graph recbole_mend recbole_models recbole_trainer "
-        "sequence surprise_data toy training",
+        "sequence surprise_data text_features toy training",
     ),
     (
         "the parts of one run",

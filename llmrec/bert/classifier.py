@@ -1,0 +1,279 @@
+"""A pretrained encoder with one output on top: which file it is, whether it may be loaded, and how deep it is trained.
+
+Weights are read from safetensors only and no remote code is run; the pooler and the output are new where the checkpoint
+has none, and how many numbers are new is counted.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+from torch import nn
+
+from llmrec.encode import PACKAGE, Encoder, find_encoder
+from llmrec.errors import Skip, UserError, nearest
+
+if TYPE_CHECKING:
+    from llmrec.context import Context
+
+DEPTHS = ("frozen", "last", "lora", "full")
+"""What is trained beside the new output: nothing, the last n layers, low-rank additions (Hu et al. 2021), everything."""
+
+
+class Settings(Protocol):
+    """The fields of a method that loads a classifier here."""
+
+    encoder: str
+    pretrained: bool  # False: fresh weights, to see what pretraining is worth
+    layers: int  # the encoder's first layers that are kept; 0: all
+    width: int  # of a fresh network; 0: the encoder's
+    depth: str  # one of DEPTHS
+    last: int  # layers that depth "last" trains
+    rank: int  # of depth "lora"
+    checkpointing: bool
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A sequence classifier with one output, and its tokenizer."""
+
+    model: Any  # transformers.PreTrainedModel, or peft's around it
+    tokenizer: Any
+    window: int  # tokens that it reads at most
+    fresh: int  # numbers that did not come from the checkpoint
+
+
+def load_classifier(settings: Settings, ctx: Context) -> Classifier:
+    """The classifier as its training begins, on the run's device; new weights come from the stream "initialisation".
+
+    Raises:
+        UserError: no such encoder here, pickled weights, code of its own, another kind of model, or a tokenizer that
+            does not fit.
+        Skip: depth "lora" without the package peft.
+    """
+    if settings.depth not in DEPTHS:
+        hint = nearest(str(settings.depth), DEPTHS)
+        raise UserError(f"depth = {settings.depth!r}, expected one of {', '.join(DEPTHS)}.{hint}")
+    found = locate(settings.encoder)
+    ctx.models[settings.encoder] = found.revision if settings.pretrained else f"{found.revision} (tokenizer alone)"
+    tokenizer = _tokenizer(found)
+    torch.manual_seed(ctx.seed_for("initialisation"))
+    model, fresh = _pretrained(found, settings) if settings.pretrained else _fresh(found, settings)
+    _check_tokenizer(found, tokenizer, model)
+    window = min(int(tokenizer.model_max_length), positions(model.config))
+    if settings.checkpointing:
+        model.gradient_checkpointing_enable()
+    model = _at_depth(model, settings)
+    return Classifier(model.to(ctx.device).eval(), tokenizer, window, fresh)
+
+
+def locate(name: str) -> Encoder:
+    """An encoder's files (`llmrec.encode.find_encoder`), after a look at what must not be loaded.
+
+    Raises:
+        UserError: it is not here (the message lists what is), has its weights as pickles alone, or brings code along.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir() and not list(folder.glob("*.safetensors")) and (pickles := pickled(folder)):
+        raise UserError(
+            f"encoder {name!r}: its weights are pickled ({pickles[0].name}), and reading a pickle runs whatever code is "
+            "in it. Convert them once, where you trust them: model.save_pretrained(folder, safe_serialization=True)."
+        )
+    try:
+        found = find_encoder(name)
+    except UserError as error:
+        here = available()
+        raise UserError(f"{error} Here already: {', '.join(here) if here else 'none'}.{_close(name, here)}") from None
+    config = json.loads((found.folder / "config.json").read_text("utf-8"))
+    if "auto_map" in config:
+        raise UserError(
+            f"encoder {name!r}: its config.json names code of its own (auto_map: {', '.join(config['auto_map'])}), which "
+            "is never run here. Choose an encoder of a kind that transformers itself knows."
+        )
+    return found
+
+
+def available() -> list[str]:
+    """The encoders that need no network: the package's, and what lies in the hub's local cache."""
+    import importlib.util
+
+    from huggingface_hub import scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
+
+    from llmrec.encode import DEFAULT
+
+    packaged = [DEFAULT] if importlib.util.find_spec(PACKAGE.replace("-", "_")) else []
+    try:
+        cached = sorted(repo.repo_id for repo in scan_cache_dir().repos if repo.repo_type == "model")
+    except CacheNotFound:
+        cached = []
+    return packaged + cached
+
+
+def pickled(folder: Path) -> list[Path]:
+    """Weight files of a folder that are pickles."""
+    return sorted(path for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl") for path in folder.glob(pattern))
+
+
+def positions(config: Any) -> int:
+    """Tokens that an encoder has positions for; RoBERTa's first ones stand for padding."""
+    given = int(getattr(config, "max_position_embeddings", 512))
+    offset = config.model_type in ("roberta", "xlm-roberta", "camembert", "longformer", "mpnet")
+    return given - (config.pad_token_id + 1 if offset else 0)
+
+
+def trained(model: nn.Module) -> int:
+    """Numbers that training may change."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def _close(name: str, here: list[str]) -> str:
+    hint = nearest(name, here)
+    return hint if "Did you mean" in hint else ""
+
+
+def _tokenizer(found: Encoder) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(found.folder, trust_remote_code=False)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(
+            f"encoder {found.name!r}: its tokenizer cannot be loaded from {found.folder} ({_first_line(error)}). "
+            "tokenizer.json, or the vocabulary and tokenizer_config.json, should lie beside config.json."
+        ) from None
+
+
+def _check_tokenizer(found: Encoder, tokenizer: Any, model: Any) -> None:
+    rows = model.get_input_embeddings().num_embeddings
+    if len(tokenizer) > rows:
+        raise UserError(
+            f"encoder {found.name!r}: the tokenizer knows {len(tokenizer)} tokens, the model {rows}: they do not belong "
+            "together."
+        )
+    if tokenizer.pad_token_id is None:
+        raise UserError(f"encoder {found.name!r}: the tokenizer has no padding token; an encoder like BERT has one.")
+
+
+def _configured(found: Encoder, settings: Settings) -> Any:
+    from transformers import AutoConfig
+
+    try:
+        config: Any = AutoConfig.from_pretrained(found.folder, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"encoder {found.name!r}: {found.folder}/config.json: {_first_line(error)}") from None
+    config.num_labels = 1
+    if settings.layers:
+        if not 1 <= settings.layers <= config.num_hidden_layers:
+            raise UserError(
+                f"layers = {settings.layers}: the encoder {found.name!r} has {config.num_hidden_layers}; 0 takes all."
+            )
+        config.num_hidden_layers = settings.layers
+    return config
+
+
+def _pretrained(found: Encoder, settings: Settings) -> tuple[Any, int]:
+    """The model with the checkpoint's weights, and how many numbers the checkpoint did not hold."""
+    from transformers import AutoModelForSequenceClassification
+
+    if settings.width:
+        raise UserError(f"width = {settings.width}: the width of a pretrained encoder is its own; leave width at 0.")
+    try:
+        model, told = AutoModelForSequenceClassification.from_pretrained(
+            found.folder, config=_configured(found, settings), use_safetensors=True, trust_remote_code=False,
+            dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True,
+        )  # fmt: skip
+    except ValueError as error:
+        raise UserError(
+            f"encoder {found.name!r}: it cannot be made a classifier of sequences ({_first_line(error)}). Choose an "
+            "encoder like BERT, RoBERTa, DistilBERT or ELECTRA."
+        ) from None
+    new = {name for name, *_ in map(_as_tuple, [*told["missing_keys"], *told["mismatched_keys"]])}
+    inner = model.base_model_prefix
+    lacking = sorted(name for name in new if name.startswith(f"{inner}.") and ".pooler." not in name)
+    if lacking:
+        raise UserError(
+            f"encoder {found.name!r}: its weights lack {len(lacking)} tensors of the encoder itself ({lacking[0]}, ...): "
+            "config.json and *.safetensors do not belong together."
+        )
+    return model, sum(p.numel() for name, p in model.named_parameters() if name in new)
+
+
+def _fresh(found: Encoder, settings: Settings) -> tuple[Any, int]:
+    """A network of the encoder's kind with random weights, narrower if ``width`` says so."""
+    from transformers import AutoModelForSequenceClassification
+
+    config = _configured(found, settings)
+    if settings.width:
+        per_head = max(1, config.hidden_size // config.num_attention_heads)
+        config.num_attention_heads = max(1, settings.width // per_head)
+        if settings.width % config.num_attention_heads:
+            raise UserError(f"width = {settings.width}: expected a multiple of {per_head}, the width of one head.")
+        config.intermediate_size = 4 * settings.width
+        config.hidden_size = settings.width
+        if getattr(config, "embedding_size", None):  # ELECTRA, ALBERT
+            config.embedding_size = settings.width
+    model = AutoModelForSequenceClassification.from_config(config)
+    return model, sum(p.numel() for p in model.parameters())
+
+
+def _at_depth(model: Any, settings: Settings) -> Any:
+    """The model with what is not to be trained held fast."""
+    if settings.depth == "full":
+        return model
+    if settings.depth == "lora":
+        return _with_lora(model, settings.rank)
+    for parameter in model.base_model.parameters():
+        parameter.requires_grad_(False)
+    stack = layers_of(model)
+    if settings.depth == "last":
+        if not 1 <= settings.last <= len(stack):
+            raise UserError(f"last = {settings.last}: the encoder has {len(stack)} layers.")
+        for parameter in nn.ModuleList(stack[-settings.last :]).parameters():
+            parameter.requires_grad_(True)
+    pooler = getattr(model.base_model, "pooler", None)
+    if pooler is not None:
+        for parameter in pooler.parameters():
+            parameter.requires_grad_(True)
+    return model
+
+
+def _with_lora(model: Any, rank: int) -> Any:
+    """Low-rank additions to the attention's queries and values, as in the paper's own experiments; the output and the
+    pooler are trained whole."""
+    try:
+        from peft import LoraConfig, TaskType, get_peft_model
+    except ModuleNotFoundError:
+        raise Skip("depth = 'lora' needs the package peft: pip install peft") from None
+    names = {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if isinstance(module, nn.Linear)}
+    targets = sorted(names & {"query", "value", "q_lin", "v_lin", "q_proj", "v_proj"})
+    if not targets:
+        raise UserError("depth = 'lora': this encoder's attention has no query and value of a known name.")
+    whole = sorted(names & {"classifier", "pre_classifier"}) + (["pooler"] if _has_pooler(model) else [])
+    config = LoraConfig(
+        task_type=TaskType.SEQ_CLS, r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=targets,
+        modules_to_save=whole,
+    )  # fmt: skip
+    return get_peft_model(model, config)
+
+
+def _has_pooler(model: Any) -> bool:
+    return getattr(model.base_model, "pooler", None) is not None
+
+
+def layers_of(model: Any) -> list[nn.Module]:
+    """The encoder's layers, the lowest first: the longest list of modules in it."""
+    lists = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
+    return list(max(lists, key=len, default=nn.ModuleList()))
+
+
+def _as_tuple(key: Any) -> tuple[Any, ...]:
+    return tuple(key) if isinstance(key, tuple | list) else (key,)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,133 @@
+"""What pair scoring is trained on: clicks among what was shown, next items of histories, words that items' texts hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from llmrec.bert.pairs import Pairs
+from llmrec.bert.tune import Groups
+from llmrec.types import NO_ITEM, Histories, Users
+
+if TYPE_CHECKING:
+    from llmrec.types import Bools, Impressions, Int32, Int64
+
+SPAN = 4
+"""Tokens of an item's text that stand for a request, at most."""
+
+KEPT = 0.1
+"""Share of the requests whose words stay in the item's text: without them, words would count for nothing; with all of
+them, nothing else would (Lee, Chang & Toutanova 2019)."""
+
+
+def clicks(pairs: Pairs, fit: Impressions, negatives: int, most: int, rng: np.random.Generator) -> Groups:
+    """One group a click: the clicked item against others of its impression that were not clicked, drawn with
+    replacement where there are fewer than ``negatives``; at most ``most`` clicks (0: all)."""
+    rows, hit = fit.shown.rows, fit.clicked
+    others = np.bincount(rows[~hit], minlength=len(fit))
+    usable = np.flatnonzero(hit & (others[rows] > 0))
+    usable = _some(usable, most, rng)
+    owner = rows[usable]
+    starts = np.cumsum(others) - others
+    pool = fit.shown.items[~hit]  # in order of impressions
+    places = np.stack([_choose(int(others[row]), negatives, rng) for row in owner]) if len(owner) else _nothing(negatives)
+    items = np.column_stack([fit.shown.items[usable], pool[starts[owner][:, None] + places]])
+    asked, left_of = np.unique(owner, return_inverse=True)
+    lefts, left_out = pairs.histories(fit.users.histories.take(asked))
+    pairs.counts["history_items_cut"] = left_out
+    return Groups([lefts[i] for i in left_of], [pairs.items[i] for i in items.reshape(-1)], 1 + negatives)
+
+
+def next_items(
+    pairs: Pairs, histories: Histories, candidates: Bools, negatives: int, hard: float, most: int,
+    rng: np.random.Generator, stage: Callable[[Users], Int32] | None = None,
+) -> Groups:  # fmt: skip
+    """One group an event with something before it: the item against items that the user never took.
+
+    A share ``hard`` of the negatives are what the first stage lists for the user at that moment, the rest are drawn
+    evenly from the candidates. ``most``: events, drawn evenly (0: all).
+
+    Args:
+        stage: gives a list [b, k] for users at a moment, NO_ITEM at the end of short ones.
+    """
+    position = np.arange(len(histories.items)) - histories.indptr[:-1][histories.rows]
+    events = _some(np.flatnonzero((position > 0) & candidates[histories.items]), most, rng)
+    owners = histories.rows[events]
+    prefixes = _prefixes(histories, owners, position[events])
+    n_hard = round(hard * negatives) if stage is not None else 0
+    pool = np.flatnonzero(candidates)
+    items = np.empty((len(events), 1 + negatives), np.int32)
+    items[:, 0] = histories.items[events]
+    items[:, 1:] = pool[rng.integers(len(pool), size=(len(events), negatives))]
+    if n_hard and stage is not None:
+        listed = stage(Users(owners.astype(np.int32), prefixes))
+        taken = [set(histories[int(owner)].tolist()) for owner in owners]
+        for row, (own, one) in enumerate(zip(taken, listed, strict=True)):
+            left = [item for item in one.tolist() if item != NO_ITEM and item not in own]
+            chosen = rng.permutation(len(left))[:n_hard]
+            items[row, 1 : 1 + len(chosen)] = [left[i] for i in chosen]
+    _avoid(items, histories, owners, pool, rng)
+    lefts, left_out = pairs.histories(prefixes)
+    pairs.counts["history_items_cut"] = left_out
+    return Groups(lefts, [pairs.items[i] for i in items.reshape(-1)], 1 + negatives)
+
+
+def words(pairs: Pairs, candidates: Bools, negatives: int, most: int, rng: np.random.Generator) -> Groups:
+    """One group an item: some words of its text against its text without them and the texts of others (the inverse
+    cloze task of Lee, Chang & Toutanova, ACL 2019). ``most``: items (0: all)."""
+    pool = np.flatnonzero(candidates)
+    asked = _some(np.flatnonzero(candidates & np.array([len(t) > 1 for t in pairs.items])), most, rng)
+    lefts: list[Int32] = []
+    rights: list[Int32] = []
+    for item in asked:
+        text = pairs.items[item]
+        start = int(rng.integers(len(text)))
+        stop = start + int(rng.integers(1, SPAN + 1))
+        lefts.append(text[start:stop])
+        rest = np.concatenate([text[:start], text[stop:]])
+        rights.append(text if rng.random() < KEPT or not len(rest) else rest)
+        rights += [pairs.items[other] for other in pool[rng.integers(len(pool), size=negatives)]]
+    return Groups(lefts, rights, 1 + negatives)
+
+
+def both(first: Groups, second: Groups) -> Groups:
+    """The groups of two sources, of one size."""
+    return Groups([*first.lefts, *second.lefts], [*first.rights, *second.rights], first.m)
+
+
+def _prefixes(histories: Histories, owners: Int64, lengths: Int64) -> Histories:
+    """The first items of some histories."""
+    indptr = np.concatenate([[0], np.cumsum(lengths)])
+    source = np.repeat(histories.indptr[:-1][owners] - indptr[:-1], lengths) + np.arange(indptr[-1])
+    return Histories(indptr, histories.items[source], histories.n_items)
+
+
+def _avoid(items: Int32, histories: Histories, owners: Int64, pool: Int64, rng: np.random.Generator) -> None:
+    """Draw negatives anew that the user has taken; after ten draws what is left stays."""
+    keys = np.unique(histories.rows * histories.n_items + histories.items)
+    for _ in range(10):
+        own = np.isin(owners[:, None] * histories.n_items + items[:, 1:], keys)
+        if not own.any():
+            return
+        items[:, 1:][own] = pool[rng.integers(len(pool), size=int(own.sum()))]
+
+
+def _choose(n: int, k: int, rng: np.random.Generator) -> Int64:
+    return rng.permutation(n)[:k] if n >= k else rng.integers(n, size=k)
+
+
+def _some(rows: Int64, most: int, rng: np.random.Generator) -> Int64:
+    return np.sort(rng.permutation(rows)[:most]) if most and most < len(rows) else rows
+
+
+def _nothing(width: int) -> Int64:
+    return np.empty((0, width), np.int64)
+
+
+def rating_marks(values: Sequence[float], pairs: Pairs) -> list[Int32]:
+    """The tokens that say a rating before an item's text, one array a value: "4:" or "3.5:"."""
+    said = sorted(set(values))
+    tokens = dict(zip(said, pairs.words([f"{value:g}:" for value in said]), strict=True))
+    return [tokens[value] for value in values]
