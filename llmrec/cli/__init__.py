@@ -17,6 +17,7 @@ COMMANDS = {
     "merge": ("merge",),
     "tune": ("tune",),
     "report": ("report", "compare"),
+    "site": ("site",),
     "paper": ("publish", "claims", "paper"),
     "datasets": ("fetch",),
     "listing": ("list_", "new", "check", "doctor", "score"),

@@ -13,12 +13,12 @@ document.querySelectorAll("table").forEach(table => {
       if (next === null) { body.append(...original); return; }
       head.setAttribute("aria-sort", next);
       const sign = next === "ascending" ? 1 : -1;
-      const key = row => column === 0 ? row.cells[0].textContent : row.cells[column].dataset.v;
+      const key = row => row.cells[column].dataset.v ?? row.cells[column].textContent.trim();
       const rows = original.filter(row => !row.classList.contains("family"));
       rows.sort((a, b) => {
         const x = key(a), y = key(b);
         if (x === "" || y === "") return (x === "") - (y === "");
-        return sign * (column === 0 ? x.localeCompare(y) : x - y);
+        return sign * (isNaN(x - y) ? x.localeCompare(y) : x - y);
       });
       body.append(...original.filter(row => row.classList.contains("family")), ...rows);
     });

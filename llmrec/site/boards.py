@@ -1,0 +1,186 @@
+"""Leaderboards: the rows of all suites that ask one task of one dataset under one protocol, in one table.
+
+A row of two suites that says the same (method, parameters, protocol) is one row with the runs of both. One table never
+mixes two protocols, what is fitted on included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from llmrec import stats
+from llmrec.records import Protocol
+from llmrec.report.evidence import Block, Line, Run, gather
+from llmrec.report.significance import LEVEL, Against, Findings
+from llmrec.seeds import content_hash
+from llmrec.site.names import slug
+from llmrec.suite import Suite
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a row stands: a suite as a command names it, and the row's label there."""
+
+    suite: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Board:
+    """One leaderboard. ``block`` has the merged rows, finished or not, controls last."""
+
+    key: str  # names its files
+    protocol: Protocol  # without a fold
+    block: Block
+    origins: dict[str, tuple[Origin, ...]]  # row's label -> where it stands, the first one first
+    apart: tuple[str, ...]  # rows that were judged on another split, so that they cannot stand here
+
+    @property
+    def suites(self) -> list[str]:
+        return list(dict.fromkeys(origin.suite for origins in self.origins.values() for origin in origins))
+
+    @cached_property
+    def findings(self) -> Standings:
+        return Standings(self.block)
+
+
+@dataclass
+class Standings(Findings):
+    """The statistics of a board, in which every two rows are compared once and for all."""
+
+    @cached_property
+    def pairs(self) -> dict[tuple[str, str], stats.Comparison]:
+        """(label of A, label of B) -> A minus B at the primary metric, turned where lower is better; p uncorrected."""
+        lines = self.block.finished
+        found = stats.compare_each_with_each([self.block.task.better * line.values(self.primary) for line in lines])
+        return {(lines[i].label, lines[j].label): comparison for (i, j), comparison in found.items()}
+
+    @cached_property
+    def corrected(self) -> dict[tuple[str, str], float]:
+        """Of every pair the p-value, Holm-corrected over all pairs of the board."""
+        keys = [key for key in self.pairs if key[0] < key[1]]
+        p_values = stats.holm([self.pairs[key].p for key in keys])
+        both = dict(zip(keys, p_values, strict=True))
+        return both | {(b, a): p for (a, b), p in both.items()}
+
+    def wanted(self, metric: str) -> bool:
+        return metric in self.block.metrics
+
+    def against(self, reference: Line) -> list[Against]:
+        """Every other row against one, Holm-corrected over the others."""
+        return self._against(reference)
+
+    def _against(self, reference: Line | None) -> list[Against]:
+        if reference is None:
+            return []
+        others = [line for line in self.block.finished if line.label != reference.label]
+        raw = [self.pairs[line.label, reference.label] for line in others]
+        corrected = stats.holm([found.p for found in raw])
+        return [
+            Against(line, reference, found.difference, found.low, found.high, float(p), found.effect)
+            for line, found, p in zip(others, raw, corrected, strict=True)
+        ]
+
+    def distinct(self, a: str, b: str) -> bool:
+        """Whether two rows differ: Holm-corrected over all pairs, and not a matter of seeds."""
+        found = self.pairs[a, b]
+        return self.corrected[a, b] < LEVEL and not found.low <= 0 <= found.high
+
+
+def boards(suites: Sequence[Suite], root: Path | None = None) -> list[Board]:
+    """The leaderboards of some suites, by task, dataset and protocol; what has no record at all is left out.
+
+    Raises:
+        UserError: a record is corrupt.
+    """
+    groups: dict[tuple[str, str, str], list[tuple[Suite, Block]]] = {}
+    for suite in suites:
+        for block in gather(suite, root=root):
+            if any(run.record for run in block.runs):
+                key = (suite.task, block.dataset, suite.protocol.model_dump_json())
+                groups.setdefault(key, []).append((suite, block))
+    return [_merged(groups[key]) for key in sorted(groups)]
+
+
+def board_key(task: str, dataset: str, protocol: Protocol) -> str:
+    """A leaderboard's name in addresses: task, dataset, protocol, and the options that are not the default."""
+    usual = Protocol(name=protocol.name)  # type: ignore[call-arg]
+    options = [
+        slug(f"{name}-{_plain(value)}".replace("_", "-").replace("+", "-and-"))
+        for name, value in protocol.model_dump(mode="json").items()
+        if value != usual.model_dump(mode="json")[name]
+    ]
+    return "-".join([task, slug(dataset), protocol.name, *options])
+
+
+def _plain(value: object) -> str:
+    return "-".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _merged(group: Sequence[tuple[Suite, Block]]) -> Board:
+    """One board from the blocks of suites that ask the same."""
+    rows: dict[str, Line] = {}  # what a row says -> the row
+    origins: dict[str, list[Origin]] = {}
+    taken: dict[str, str] = {}  # label -> what it says
+    for _, block in group:
+        for line in block.lines:
+            said = _says(line)
+            if said in rows:
+                rows[said] = _joined(rows[said], line)
+            else:
+                label = line.label if line.label not in taken else f"{line.label} · {block.suite}"
+                rows[said] = _called(line, label)
+                taken[label] = said
+            origins.setdefault(rows[said].label, []).append(Origin(block.suite, line.label))
+    suite, first = group[0]
+    lines, apart = _on_one_split([*rows.values()])
+    by_label = {rows[_says(line)].label: published for _, block in group for line in block.lines
+                if (published := block.published.get(line.label))}  # fmt: skip
+    block = Block(
+        suite=first.suite if len(group) == 1 else "SUITE",
+        dataset=first.dataset,
+        metrics=tuple(dict.fromkeys(metric for _, block in group for metric in block.metrics)),
+        seeds=tuple(sorted({seed for _, block in group for seed in block.seeds})),
+        lines=tuple(sorted(lines, key=lambda line: line.control)),
+        published=by_label,
+    )
+    key = board_key(suite.task, first.dataset, suite.protocol)
+    return Board(key, suite.protocol, block, {name: tuple(found) for name, found in origins.items()}, tuple(apart))
+
+
+def _says(line: Line) -> str:
+    """What makes two rows one: everything of their runs but seed and fold."""
+    spec = line.runs[0].spec
+    protocol = spec.protocol.model_copy(update={"fold": None})
+    return content_hash([spec.method, spec.params, protocol.model_dump(mode="json"), line.control])
+
+
+def _called(line: Line, label: str) -> Line:
+    return replace(line, label=label, runs=tuple(replace(run, label=label) for run in line.runs))
+
+
+def _joined(line: Line, other: Line) -> Line:
+    """The runs of both, each once; of a run that only one has a record of, that one."""
+    runs: dict[str, Run] = {run.spec.run_id: run for run in line.runs}
+    for run in other.runs:
+        known = runs.get(run.spec.run_id)
+        if known is None or known.record is None:
+            runs[run.spec.run_id] = replace(run, label=line.label)
+    ordered = sorted(runs.values(), key=lambda run: (run.spec.seed, run.fold or 0))
+    return replace(line, runs=tuple(ordered), tuned=line.tuned or other.tuned)
+
+
+def _on_one_split(lines: list[Line]) -> tuple[list[Line], list[str]]:
+    """Rows that can be paired over users, and the labels of those that were judged on another split (stale ones)."""
+    first: dict[int | None, str] = {}
+    kept, apart = [], []
+    for line in sorted(lines, key=lambda line: not all(run.fresh for run in line.done)):  # today's split decides
+        prints = {run.fold: run.record.fingerprints.get("split", "") for run in line.done if run.record}
+        if line.control or all(first.setdefault(fold, found) == found for fold, found in prints.items()):
+            kept.append(line)
+        else:
+            apart.append(line.label)
+    return [line for line in lines if line in kept], apart
