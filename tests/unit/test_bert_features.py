@@ -3,28 +3,31 @@ apart by their texts, and users who like one kind. Items that nobody took, texts
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 
-from llmrec import toy
-from llmrec.context import Context
-from llmrec.discover import load_method
-from llmrec.errors import UserError
-from llmrec.types import Floats, Histories, Split, Users
+from llmrec import toy  # noqa: E402
+from llmrec.context import Context  # noqa: E402
+from llmrec.discover import load_method  # noqa: E402
+from llmrec.errors import UserError  # noqa: E402
+from llmrec.types import Floats, Histories, Split, Users  # noqa: E402
 
 N_USERS, N_ITEMS, N_COLD, WIDTH = 60, 40, 8, 16
 """The last ``N_COLD`` of the items are in nobody's history; even items are of one kind, odd ones of the other."""
 
 
-METHODS = [
-    pytest.param("bert-sasrec", {}, id="bert-sasrec"),
-    pytest.param("bert-sasrec", {"ids": True, "adaptor": "mlp"}, id="bert-sasrec-ids-mlp"),
+TRAINED = [
+    pytest.param("bert-sasrec", {"ids": False}, id="bert-sasrec"),
+    pytest.param("bert-sasrec", {"adaptor": "mlp"}, id="bert-sasrec-ids-mlp"),
+    pytest.param("bert-cf", {}, id="bert-cf"),
 ]
+METHODS = [*TRAINED, pytest.param("bert-cf", {"kind": "ease-text"}, id="bert-cf-ease-text")]
 
 
 class Lent(Context):
@@ -143,7 +146,7 @@ class Mortal(Lent):
         return super().rng(axis, step)
 
 
-@pytest.mark.parametrize(("name", "params"), METHODS)
+@pytest.mark.parametrize(("name", "params"), TRAINED)
 def test_resumed_run_gives_the_same_scores(name: str, params: dict[str, Any], tmp_path: Path) -> None:
     params = {**params, "epochs": 4}
     whole = fitted(name, **params)
@@ -156,6 +159,30 @@ def test_resumed_run_gives_the_same_scores(name: str, params: dict[str, Any], tm
     assert np.array_equal(resumed.score(asked), whole.score(asked))
 
 
+def test_alpharec_by_hand() -> None:
+    """Two users, three items, one layer of smoothing: the vectors that its equations give."""
+    texts = np.zeros((N_ITEMS, 2), np.float32)
+    texts[[0, 1, 2]] = [[1, 0], [0, 1], [0.6, 0.8]]
+    method = fitted("bert-cf", epochs=1)
+    network = sys.modules[type(method).__module__].SmoothedTexts
+    took = toy.interactions([[0, 1], [1]], N_ITEMS).histories
+    model = network(texts, took, 2, "linear", 1)
+    model.map.weight.data, model.map.bias.data = torch.eye(2), torch.zeros(2)
+    asked, items = model.of_histories(users([0, 1], [2]).histories)
+    smoothed = texts[0] / 2**0.5 + texts[1] / 4**0.5  # the user's degree is 2, the items' are 1 and 2
+    assert np.allclose(asked[0], (np.array([0.5, 0.5]) + smoothed) / 2, atol=1e-6)
+    assert np.allclose(asked[1], texts[2], atol=1e-6)  # an item that nobody took counts as one that one user took
+    mean_of_first, only_one = np.array([0.5, 0.5]), np.array([0.0, 1.0])
+    assert np.allclose(items[0], (texts[0] + mean_of_first / 2**0.5) / 2, atol=1e-6)
+    assert np.allclose(items[1], (texts[1] + mean_of_first / 4**0.5 + only_one / 2**0.5) / 2, atol=1e-6)
+    assert np.allclose(items[2], texts[2] / 2, atol=1e-6)
+
+
+def test_ease_text_without_weight_is_ease() -> None:
+    asked = users([0, 2], [1], [])
+    assert np.allclose(fitted("bert-cf", kind="ease-text", weight=0.0).score(asked), fitted("ease").score(asked))
+
+
 @pytest.mark.parametrize("loss", ["bce", "gbce", "sampled-softmax"])
 def test_every_loss_reaches_cold_items(loss: str) -> None:
     assert own_kind_first(fitted("bert-sasrec", loss=loss, negatives=8), cold=True) >= 0.95
@@ -166,6 +193,8 @@ def test_every_loss_reaches_cold_items(loss: str) -> None:
     [
         ("bert-sasrec", {"adaptor": "linaer"}, "bert-sasrec: adaptor 'linaer' is unknown. Did you mean 'linear'?"),
         ("bert-sasrec", {"whiten": 2.0}, "bert-sasrec: whiten = 2.0 is out of range"),
+        ("bert-cf", {"kind": "alpha-rec"}, "bert-cf: kind 'alpha-rec' is unknown. Did you mean 'alpharec'?"),
+        ("bert-cf", {"temperature": 0.0}, "bert-cf: temperature = 0.0 is out of range"),
         ("bert-sasrec", {"loss": "bpr"}, "bert-sasrec: loss 'bpr' is unknown."),
     ],
 )

@@ -78,7 +78,7 @@ class BertSasrec:
     encoder: str = "all-MiniLM-L6-v2"
     whiten: float = tune(0.5, low=0.0, high=1.0)  # 0: principal components keep their variances, 1: equal ones
     adaptor: str = tune("linear", choices=ADAPTORS)
-    ids: bool = tune(False, choices=(True, False))  # add an embedding of its own to each item of training
+    ids: bool = tune(True, choices=(True, False))  # add an embedding of its own to each item of training
     length: int = tune(50, choices=(20, 50, 100, 200))
     width: int = tune(64, choices=(32, 64, 128))
     layers: int = tune(2, low=1, high=4)
