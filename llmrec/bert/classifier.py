@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from llmrec.context import Context
 
 DEPTHS = ("frozen", "last", "lora", "full")
-"""What is trained beside the new output: nothing, the last n layers, low-rank additions (Hu et al. 2021), everything."""
+"""What is trained beside the new output: nothing, the last n layers, low-rank additions (Hu et al. 2021), or all."""
 
 
 class Settings(Protocol):
@@ -80,8 +80,8 @@ def locate(name: str) -> Encoder:
     folder = Path(name).expanduser()
     if folder.is_dir() and not list(folder.glob("*.safetensors")) and (pickles := pickled(folder)):
         raise UserError(
-            f"encoder {name!r}: its weights are pickled ({pickles[0].name}), and reading a pickle runs whatever code is "
-            "in it. Convert them once, where you trust them: model.save_pretrained(folder, safe_serialization=True)."
+            f"encoder {name!r}: its weights are pickled ({pickles[0].name}), and reading a pickle runs whatever code "
+            "is in it. Convert them once, where you trust them: model.save_pretrained(folder, safe_serialization=True)."
         )
     try:
         found = find_encoder(name)
@@ -91,8 +91,8 @@ def locate(name: str) -> Encoder:
     config = json.loads((found.folder / "config.json").read_text("utf-8"))
     if "auto_map" in config:
         raise UserError(
-            f"encoder {name!r}: its config.json names code of its own (auto_map: {', '.join(config['auto_map'])}), which "
-            "is never run here. Choose an encoder of a kind that transformers itself knows."
+            f"encoder {name!r}: its config.json names code of its own (auto_map: {', '.join(config['auto_map'])}), "
+            "which is never run here. Choose an encoder of a kind that transformers itself knows."
         )
     return found
 
@@ -152,8 +152,8 @@ def _check_tokenizer(found: Encoder, tokenizer: Any, model: Any) -> None:
     rows = model.get_input_embeddings().num_embeddings
     if len(tokenizer) > rows:
         raise UserError(
-            f"encoder {found.name!r}: the tokenizer knows {len(tokenizer)} tokens, the model {rows}: they do not belong "
-            "together."
+            f"encoder {found.name!r}: the tokenizer knows {len(tokenizer)} tokens, the model {rows}: they do not "
+            "belong together."
         )
     if tokenizer.pad_token_id is None:
         raise UserError(f"encoder {found.name!r}: the tokenizer has no padding token; an encoder like BERT has one.")
@@ -197,8 +197,8 @@ def _pretrained(found: Encoder, settings: Settings) -> tuple[Any, int]:
     lacking = sorted(name for name in new if name.startswith(f"{inner}.") and ".pooler." not in name)
     if lacking:
         raise UserError(
-            f"encoder {found.name!r}: its weights lack {len(lacking)} tensors of the encoder itself ({lacking[0]}, ...): "
-            "config.json and *.safetensors do not belong together."
+            f"encoder {found.name!r}: its weights lack {len(lacking)} tensors of the encoder itself ({lacking[0]}, "
+            "...): config.json and *.safetensors do not belong together."
         )
     return model, sum(p.numel() for name, p in model.named_parameters() if name in new)
 
@@ -214,6 +214,7 @@ def _fresh(found: Encoder, settings: Settings) -> tuple[Any, int]:
         if settings.width % config.num_attention_heads:
             raise UserError(f"width = {settings.width}: expected a multiple of {per_head}, the width of one head.")
         config.intermediate_size = 4 * settings.width
+        config.initializer_range *= (config.hidden_size / settings.width) ** 0.5  # as loud a sum over fewer numbers
         config.hidden_size = settings.width
         if getattr(config, "embedding_size", None):  # ELECTRA, ALBERT
             config.embedding_size = settings.width

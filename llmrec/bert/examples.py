@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 SPAN = 4
 """Tokens of an item's text that stand for a request, at most."""
 
-KEPT = 0.1
-"""Share of the requests whose words stay in the item's text: without them, words would count for nothing; with all of
-them, nothing else would (Lee, Chang & Toutanova 2019)."""
+KEPT = 0.5
+"""Share of the requests whose words stay in the item's text: with none, words would count for nothing; with all of
+them, nothing else would. Lee, Chang and Toutanova (2019) keep .1 of long texts; items share most of their words."""
 
 
 def clicks(pairs: Pairs, fit: Impressions, negatives: int, most: int, rng: np.random.Generator) -> Groups:
@@ -32,7 +32,9 @@ def clicks(pairs: Pairs, fit: Impressions, negatives: int, most: int, rng: np.ra
     owner = rows[usable]
     starts = np.cumsum(others) - others
     pool = fit.shown.items[~hit]  # in order of impressions
-    places = np.stack([_choose(int(others[row]), negatives, rng) for row in owner]) if len(owner) else _nothing(negatives)
+    places = (
+        np.stack([_choose(int(others[row]), negatives, rng) for row in owner]) if len(owner) else _nothing(negatives)
+    )
     items = np.column_stack([fit.shown.items[usable], pool[starts[owner][:, None] + places]])
     asked, left_of = np.unique(owner, return_inverse=True)
     lefts, left_out = pairs.histories(fit.users.histories.take(asked))
@@ -75,10 +77,12 @@ def next_items(
 
 
 def words(pairs: Pairs, candidates: Bools, negatives: int, most: int, rng: np.random.Generator) -> Groups:
-    """One group an item: some words of its text against its text without them and the texts of others (the inverse
-    cloze task of Lee, Chang & Toutanova, ACL 2019). ``most``: items (0: all)."""
+    """One group an item: some words of its text, and its text (with or without them) against texts of others that do
+    not hold them all (the inverse cloze task of Lee, Chang & Toutanova, ACL 2019). ``most``: how many, each item about equally often (0: each once)."""
     pool = np.flatnonzero(candidates)
-    asked = _some(np.flatnonzero(candidates & np.array([len(t) > 1 for t in pairs.items])), most, rng)
+    usable = np.flatnonzero(candidates & np.array([len(text) > 1 for text in pairs.items]))
+    asked = np.resize(rng.permutation(usable), most or len(usable))
+    said = [set(text.tolist()) for text in pairs.items]
     lefts: list[Int32] = []
     rights: list[Int32] = []
     for item in asked:
@@ -86,9 +90,13 @@ def words(pairs: Pairs, candidates: Bools, negatives: int, most: int, rng: np.ra
         start = int(rng.integers(len(text)))
         stop = start + int(rng.integers(1, SPAN + 1))
         lefts.append(text[start:stop])
+        own = set(lefts[-1].tolist())
         rest = np.concatenate([text[:start], text[stop:]])
         rights.append(text if rng.random() < KEPT or not len(rest) else rest)
-        rights += [pairs.items[other] for other in pool[rng.integers(len(pool), size=negatives)]]
+        for _ in range(negatives):
+            drawn = pool[rng.integers(len(pool), size=10)]
+            other = next((one for one in drawn if not said[one] >= own), drawn[-1])
+            rights.append(pairs.items[other])
     return Groups(lefts, rights, 1 + negatives)
 
 
@@ -131,3 +139,13 @@ def rating_marks(values: Sequence[float], pairs: Pairs) -> list[Int32]:
     said = sorted(set(values))
     tokens = dict(zip(said, pairs.words([f"{value:g}:" for value in said]), strict=True))
     return [tokens[value] for value in values]
+
+
+def without(histories: Histories, events: Int64) -> tuple[Histories, Int64]:
+    """For each event, its history without itself, and the events that stand in it, int64 [items]."""
+    owners = histories.rows[events]
+    every = [np.arange(histories.indptr[row], histories.indptr[row + 1]) for row in owners]
+    kept = [some[some != event] for some, event in zip(every, events, strict=True)]
+    indptr = np.concatenate([[0], np.cumsum([len(some) for some in kept])]).astype(np.int64)
+    places = np.concatenate(kept) if kept else np.empty(0, np.int64)
+    return Histories(indptr, histories.items[places], histories.n_items), places

@@ -15,5 +15,7 @@ def in_int8(model: Any) -> Any:
     from torch.ao.quantization import quantize_dynamic
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of torch.ao in favour of torchao, which has no CPU kernels
+        warnings.simplefilter(
+            "ignore", DeprecationWarning
+        )  # of torch.ao in favour of torchao, which has no CPU kernels
         return quantize_dynamic(copy.deepcopy(model).cpu().eval(), {torch.nn.Linear}, dtype=torch.qint8)

@@ -93,3 +93,20 @@ def sampled_ndcg(stage: FirstStage, split: Split, ctx: Context, most: int) -> Ca
         return {"ndcg@10": float(np.mean(ndcg or [0.0])), "recall@10": float(np.mean(recall or [0.0]))}
 
     return validate
+
+
+def sampled_rmse(split: Split, ctx: Context, most: int) -> Callable[[Any], dict[str, float]]:
+    """A validation of ``rating`` on some of the held-out ratings, drawn once; predictions end at the scale's ends."""
+    frame = split.valid.frame
+    chosen = np.arange(len(frame))
+    if most and most < len(frame):
+        chosen = np.sort(ctx.rng("validation").permutation(len(frame))[:most])
+    users, items = frame["user"].to_numpy()[chosen], frame["item"].to_numpy()[chosen]
+    given = frame["value"].to_numpy()[chosen].astype(np.float64)
+
+    def validate(method: Any) -> dict[str, float]:
+        predicted = np.asarray(method.predict(users, items), np.float64)
+        predicted = predicted if split.scale is None else np.clip(predicted, *split.scale)
+        return {"rmse": float(np.sqrt(np.mean((predicted - given) ** 2)))}
+
+    return validate

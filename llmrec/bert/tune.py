@@ -66,7 +66,7 @@ def fine_tune(
         MethodError: the loss is not finite.
     """
     model = classifier.model
-    optimizer = torch.optim.AdamW(_rates(model, settings))
+    optimizer = torch.optim.AdamW(_rates(model, settings), fused=True)
     for group in optimizer.param_groups:
         group["first"] = group["lr"]
     epochs = max(settings.epochs, ctx.epochs or 0)
