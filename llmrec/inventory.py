@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from textwrap import shorten
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmrec.errors import UserError
+
+if TYPE_CHECKING:
+    from llmrec.data import Card, Dataset
 
 Rows = list[tuple[str, ...]]
 
@@ -81,6 +84,14 @@ def dataset_facts(every: bool = False) -> list[dict[str, Any]]:
         nobody = {"users": None, "items": None, "interactions": None}
         rows.append(members[0] | nobody | {"name": f"{family}:... ({len(members)})", "title": family})
     return sorted(rows, key=lambda facts: str(facts["name"]))
+
+
+def at_hand(card: Card) -> Dataset | None:
+    """A card's dataset where it needs no download."""
+    from llmrec.data import cached, load
+    from llmrec.data.fetch import place
+
+    return load(card.name) if place(card) not in ("download", "nowhere") else cached(card.name)
 
 
 def suites() -> Rows:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 from textwrap import shorten
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from llmrec.cli.options import Datasets
 from llmrec.errors import UserError
-
-if TYPE_CHECKING:
-    from llmrec.data import Card, Dataset
 
 Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
@@ -63,9 +60,10 @@ def show(
     """
     from llmrec.data import card
     from llmrec.data.sheet import sheet
+    from llmrec.inventory import at_hand
 
     this = card(name)
-    found = sheet(this, _at_hand(this))
+    found = sheet(this, at_hand(this))
     if as_json:
         typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
     else:
@@ -106,14 +104,6 @@ def fetch(
         typer.echo(f"{this.name}: {len(files)} files, {size / 1e6:,.1f} MB, checked ({place_words})")
     if failures:
         raise UserError(" ".join(failures))
-
-
-def _at_hand(this: Card) -> Dataset | None:
-    """The dataset where it needs no download."""
-    from llmrec.data import cached, load
-    from llmrec.data.fetch import place
-
-    return load(this.name) if place(this) not in ("download", "nowhere") else cached(this.name)
 
 
 def _print_sheet(found: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from llmrec import stats
 from llmrec.records import Protocol
@@ -18,6 +19,7 @@ from llmrec.report.significance import LEVEL, Against, Findings
 from llmrec.seeds import content_hash
 from llmrec.site.names import slug
 from llmrec.suite import Suite
+from llmrec.tasks import TASKS
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,13 @@ class Board:
     @property
     def suites(self) -> list[str]:
         return list(dict.fromkeys(origin.suite for origins in self.origins.values() for origin in origins))
+
+    @property
+    def words(self) -> str:
+        """The protocol in a few words: its name, and the options that are not the default."""
+        return ", ".join(
+            [self.protocol.name, *(_option(name, value) for name, value in options(self.protocol).items())]
+        )
 
     @cached_property
     def findings(self) -> Standings:
@@ -102,21 +111,28 @@ def boards(suites: Sequence[Suite], root: Path | None = None) -> list[Board]:
             if any(run.record for run in block.runs):
                 key = (suite.task, block.dataset, suite.protocol.model_dump_json())
                 groups.setdefault(key, []).append((suite, block))
-    return [_merged(groups[key]) for key in sorted(groups)]
+    order = list(TASKS)
+    return [_merged(groups[key]) for key in sorted(groups, key=lambda key: (order.index(key[0]), *key[1:]))]
 
 
 def board_key(task: str, dataset: str, protocol: Protocol) -> str:
     """A leaderboard's name in addresses: task, dataset, protocol, and the options that are not the default."""
-    usual = Protocol(name=protocol.name)  # type: ignore[call-arg]
-    options = [
-        slug(f"{name}-{_plain(value)}".replace("_", "-").replace("+", "-and-"))
-        for name, value in protocol.model_dump(mode="json").items()
-        if value != usual.model_dump(mode="json")[name]
-    ]
-    return "-".join([task, slug(dataset), protocol.name, *options])
+    said = [f"{name}-{_plain(value)}".replace("_", "-") for name, value in options(protocol).items()]
+    return "-".join([task, slug(dataset), protocol.name, *(slug(text.replace("+", "-and-")) for text in said)])
 
 
-def _plain(value: object) -> str:
+def options(protocol: Protocol) -> dict[str, Any]:
+    """The options of a protocol that are not the default, as JSON has them."""
+    usual = Protocol(name=protocol.name).model_dump(mode="json")  # type: ignore[call-arg]
+    return {name: value for name, value in protocol.model_dump(mode="json").items() if value != usual[name]}
+
+
+def _option(name: str, value: Any) -> str:
+    known = {("fit_data", "train+valid"): "fitted on train + validation", ("ties", "file"): "ties as in the file"}
+    return known.get((name, _plain(value))) or f"{name.replace('_', ' ')} {_plain(value)}"
+
+
+def _plain(value: Any) -> str:
     return "-".join(map(str, value)) if isinstance(value, list) else str(value)
 
 

@@ -39,7 +39,7 @@ def _entry(board: Board) -> dict[str, Any]:
         "task": block.task.name,
         "dataset": block.dataset,
         "protocol": protocol_words(board.protocol, block.spec.task),
-        "short": _short(board),
+        "short": board.words,
         "primary": primary,
         "best": display_name(best) if best else "",
         "value": fmean(figures) if figures else None,
@@ -52,11 +52,3 @@ def _entry(board: Board) -> dict[str, Any]:
         "small": 0 < block.n_users < SMALL,
         "stale": sum(run.ok and not run.fresh for run in block.runs),
     }
-
-
-def _short(board: Board) -> str:
-    """A protocol's name and the option that matters most to a reader."""
-    protocol = board.protocol
-    fitted = ", fitted on train + validation" if protocol.fit_data == "train+valid" else ""
-    ties = ", ties as in the file" if protocol.ties == "file" and not fitted else ""
-    return f"{protocol.name}{fitted}{ties}"

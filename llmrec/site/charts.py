@@ -122,7 +122,7 @@ def histogram(gaps: Floats, a: str, b: str, metric: str, unit: str) -> Markup:
 
 
 def bubbles(ours: Floats, theirs: Floats, a: str, b: str, metric: str, unit: str) -> Markup:
-    """Every user at (B's figure, A's figure); a circle's area is the number of users there."""
+    """Every user at (B's figure, A's figure); a circle grows with the number of users there."""
     high = float(max(ours.max(), theirs.max(), 1e-9))
     low = min(0.0, float(min(ours.min(), theirs.min())))
     x, y = Axis(low, high, 54, 254), Axis(low, high, 214, 14)
@@ -135,7 +135,7 @@ def bubbles(ours: Floats, theirs: Floats, a: str, b: str, metric: str, unit: str
     middle = (edges[:-1] + edges[1:]) / 2
     for i, j in np.argwhere(counts > 0).tolist():
         count, at, to = counts[i, j], float(middle[i]), float(middle[j])
-        radius = max(1.2, 9 * math.sqrt(count / most))
+        radius = max(1.3, 11 * math.sqrt(count / most))
         colour = OURS if j > i else THEIRS if j < i else GREY
         title = f"A about {to:.2f}, B about {at:.2f}: {count:,.0f} {unit}"
         parts.append(

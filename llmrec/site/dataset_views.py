@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from llmrec.audit import Audit, audit
+from llmrec.audit import Finding
 from llmrec.data import Dataset, cached, card
 from llmrec.data.sheet import sheet
 from llmrec.errors import UserError
 from llmrec.fingerprints import committed
 from llmrec.inventory import dataset_facts
 from llmrec.report.words import protocol_words
-from llmrec.site import names
+from llmrec.site import audits, names
 from llmrec.site.boards import Board
 from llmrec.site.catalogue import Site
 from llmrec.site.write import Page
@@ -70,20 +70,18 @@ def _values(site: Site, name: str, prints: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _audits(dataset: Dataset, boards: list[Board]) -> Iterator[tuple[str, Audit]]:
-    """What an audit of the data at hand finds under each protocol that a leaderboard has."""
-    seen: set[str] = set()
+def _audits(dataset: Dataset, boards: list[Board]) -> Iterator[tuple[str, list[Finding]]]:
+    """What an audit of the data at hand finds: of data and catalogue, then of the split under each protocol."""
+    if boards:
+        yield "Events and catalogue, whatever the protocol.", audits.of_data(dataset)
     for board in boards:
-        fold = board.block.folds[0]
+        task, fold = board.block.spec.task, board.block.folds[0]
         protocol = board.protocol.model_copy(update={"fold": fold or board.protocol.fold})
-        said = protocol.model_dump_json()
-        if said in seen:
-            continue
-        seen.add(said)
         try:
-            yield protocol_words(protocol, board.block.spec.task), audit(dataset, protocol, board.block.spec.task)
-        except UserError:  # the card has changed since and admits the protocol no longer; records still speak below
+            found = audits.of_split(dataset, protocol, task)
+        except UserError:  # the card has changed since and admits the protocol no longer; its records speak above
             continue
+        yield f"The split, {task}: {protocol_words(protocol, task)}.", found
 
 
 def _split_facts(board: Board) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from llmrec.site.board_views import row_facts
 from llmrec.site.catalogue import Site, Standing
 from llmrec.site.write import Page
 
-KINDS = {"items": "target item", "users": "user", "shown": "items shown", "requests": "request", "ties": ""}
+KINDS = {"items": "target item", "users": "user's history", "shown": "items shown", "requests": "request", "ties": ""}
 """What slices are of, in words; ties are no slice of the units."""
 
 
@@ -97,7 +97,13 @@ def docstrings(path: Path) -> list[str]:
         for node in tree.body
         if isinstance(node, ast.ClassDef) and any(isinstance(n, ast.FunctionDef) and n.name == "fit" for n in node.body)
     ]
-    return [text for text in map(ast.get_docstring, [*classes, tree]) if text]
+    own = [_without_summary(text) for node in classes if (text := ast.get_docstring(node))]
+    return [text for text in (*own, ast.get_docstring(tree)) if text]
+
+
+def _without_summary(text: str) -> str:
+    """A class's docstring without its first line, which heads the page."""
+    return text.partition("\n")[2].strip("\n")
 
 
 def prose(text: str) -> list[tuple[str, str]]:

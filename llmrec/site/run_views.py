@@ -60,7 +60,7 @@ def _values(run: Run, standings: list[Standing]) -> dict[str, Any]:
         "record": record,
         "state": state(run),
         "standings": standings,
-        "metrics": [(metric_column(key), metric_column(key).show(record.metrics[key])) for key in metrics],
+        "figures": _figures(record, metrics),
         "primary": block.task.primary,
         "slices": _slices(record, block.task.primary),
         "settings": [
@@ -90,6 +90,17 @@ def commands(run: Run, standings: list[Standing]) -> list[tuple[str, str]]:
     again = "--stale" if run.ok else "--retry"
     what = "Makes the stale record anew, in place" if run.ok else "Tries it again, in place"
     return [(what, f"{chosen} {again}"), *found]
+
+
+def _figures(record: Record, metrics: list[str]) -> dict[str, Any]:
+    """Metrics by name and cut-off: "rows" of (name, unit, {cut-off: text}) and the "cuts" there are, "" for none."""
+    rows: dict[str, tuple[str, dict[str, str]]] = {}
+    for key in metrics:
+        name, _, cut = key.partition("@")
+        column = metric_column(key)
+        rows.setdefault(name, (column.unit, {}))[1][cut] = column.show(record.metrics[key])
+    found = {cut for _, some in rows.values() for cut in some}
+    return {"cuts": sorted(found, key=lambda cut: int(cut or 0)), "rows": rows}
 
 
 def _slices(record: Record, primary: str) -> list[tuple[str, str, str]]:

@@ -33,21 +33,26 @@ class Page(NamedTuple):
     values: Mapping[str, Any]
 
 
-def write_site(pages: Iterable[Page], out: Path, scripts: Iterable[str] = ("site.js",)) -> int:
-    """Render pages into ``out`` with style and scripts beside them; the number of pages.
+def write_site(pages: Iterable[Page], out: Path) -> int:
+    """Write pages into ``out`` with style and script beside them; the number of pages.
 
     Raises:
         UserError: the folder holds something else, or cannot be written.
     """
     with whole_folder(out) as folder:
-        count = sum(_write(rendered, folder) for rendered in render(pages))
-        assets = folder / "assets"
-        assets.mkdir()
-        style = (REPORT / "page.css").read_text("utf-8") + (HERE / "assets" / "site.css").read_text("utf-8")
-        (assets / "site.css").write_text(style, "utf-8")
-        for name in scripts:
-            shared = (REPORT / "tables.js").read_text("utf-8") if name == "site.js" else ""
-            (assets / name).write_text(shared + (HERE / "assets" / name).read_text("utf-8"), "utf-8")
+        return write_pages(pages, folder, ("site.js",))
+
+
+def write_pages(pages: Iterable[Page], folder: Path, scripts: Iterable[str]) -> int:
+    """Render pages into a folder, with the style and these scripts; the number of pages."""
+    count = sum(_write(rendered, folder) for rendered in render(pages))
+    assets = folder / "assets"
+    assets.mkdir()
+    style = (REPORT / "page.css").read_text("utf-8") + (HERE / "assets" / "site.css").read_text("utf-8")
+    (assets / "site.css").write_text(style, "utf-8")
+    for name in scripts:
+        shared = (REPORT / "tables.js").read_text("utf-8") if name == "site.js" else ""
+        (assets / name).write_text(shared + (HERE / "assets" / name).read_text("utf-8"), "utf-8")
     return count
 
 
