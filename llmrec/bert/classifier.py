@@ -6,7 +6,9 @@ has none, and how many numbers are new is counted.
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -183,10 +185,11 @@ def _pretrained(found: Encoder, settings: Settings) -> tuple[Any, int]:
     if settings.width:
         raise UserError(f"width = {settings.width}: the width of a pretrained encoder is its own; leave width at 0.")
     try:
-        model, told = AutoModelForSequenceClassification.from_pretrained(
-            found.folder, config=_configured(found, settings), use_safetensors=True, trust_remote_code=False,
-            dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True,
-        )  # fmt: skip
+        with _quietly():
+            model, told = AutoModelForSequenceClassification.from_pretrained(
+                found.folder, config=_configured(found, settings), use_safetensors=True, trust_remote_code=False,
+                dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True,
+            )  # fmt: skip
     except ValueError as error:
         raise UserError(
             f"encoder {found.name!r}: it cannot be made a classifier of sequences ({_first_line(error)}). Choose an "
@@ -201,6 +204,22 @@ def _pretrained(found: Encoder, settings: Settings) -> tuple[Any, int]:
             "...): config.json and *.safetensors do not belong together."
         )
     return model, sum(p.numel() for name, p in model.named_parameters() if name in new)
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Without transformers' table of tensors that the checkpoint lacks: they are counted, and wrong ones refused."""
+    from transformers.utils import logging
+
+    before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def _fresh(found: Encoder, settings: Settings) -> tuple[Any, int]:

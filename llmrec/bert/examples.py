@@ -1,4 +1,4 @@
-"""What pair scoring is trained on: clicks among what was shown, next items of histories, words that items' texts hold."""
+"""What pair scoring is trained on: clicks among what was shown, next items of histories, words of items' texts."""
 
 from __future__ import annotations
 
@@ -32,9 +32,7 @@ def clicks(pairs: Pairs, fit: Impressions, negatives: int, most: int, rng: np.ra
     owner = rows[usable]
     starts = np.cumsum(others) - others
     pool = fit.shown.items[~hit]  # in order of impressions
-    places = (
-        np.stack([_choose(int(others[row]), negatives, rng) for row in owner]) if len(owner) else _nothing(negatives)
-    )
+    places = np.array([_choose(int(others[row]), negatives, rng) for row in owner], np.int64).reshape(-1, negatives)
     items = np.column_stack([fit.shown.items[usable], pool[starts[owner][:, None] + places]])
     asked, left_of = np.unique(owner, return_inverse=True)
     lefts, left_out = pairs.histories(fit.users.histories.take(asked))
@@ -78,7 +76,8 @@ def next_items(
 
 def words(pairs: Pairs, candidates: Bools, negatives: int, most: int, rng: np.random.Generator) -> Groups:
     """One group an item: some words of its text, and its text (with or without them) against texts of others that do
-    not hold them all (the inverse cloze task of Lee, Chang & Toutanova, ACL 2019). ``most``: how many, each item about equally often (0: each once)."""
+    not hold them all (the inverse cloze task of Lee, Chang & Toutanova, ACL 2019). ``most``: how many groups, each item
+    about equally often (0: each item once)."""
     pool = np.flatnonzero(candidates)
     usable = np.flatnonzero(candidates & np.array([len(text) > 1 for text in pairs.items]))
     asked = np.resize(rng.permutation(usable), most or len(usable))
@@ -128,10 +127,6 @@ def _choose(n: int, k: int, rng: np.random.Generator) -> Int64:
 
 def _some(rows: Int64, most: int, rng: np.random.Generator) -> Int64:
     return np.sort(rng.permutation(rows)[:most]) if most and most < len(rows) else rows
-
-
-def _nothing(width: int) -> Int64:
-    return np.empty((0, width), np.int64)
 
 
 def rating_marks(values: Sequence[float], pairs: Pairs) -> list[Int32]:

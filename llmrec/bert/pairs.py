@@ -51,7 +51,7 @@ class Pairs:
         frame, segments = _frame(classifier.tokenizer)
         if window - sum(map(len, frame)) < 2 * item_tokens:
             raise UserError(
-                f"window = {window}: a candidate of item_tokens = {item_tokens} leaves no room for an item of the history."
+                f"window = {window}: a candidate of item_tokens = {item_tokens} leaves no room for an item of history."
             )
         cut = _tokenise(classifier.tokenizer, list(texts))
         unknown = np.array([classifier.tokenizer.unk_token_id], np.int32)
@@ -153,8 +153,8 @@ def forward(model: Any, batch: Batch, mixed: bool = False) -> torch.Tensor:
             logits: torch.Tensor = model(**batch).logits
     except torch.OutOfMemoryError as error:
         raise torch.OutOfMemoryError(
-            f"a batch of {ids.shape[0]} pairs of {ids.shape[1]} tokens does not fit ({str(error).splitlines()[0]}). Set "
-            "at_once (pairs computed together while training) or window lower, or checkpointing = true."
+            f"a batch of {ids.shape[0]} pairs of {ids.shape[1]} tokens does not fit ({str(error).splitlines()[0]}). "
+            "Set at_once (pairs computed together while training) or window lower, or checkpointing = true."
         ) from None
     return logits.squeeze(-1).float()
 

@@ -73,7 +73,7 @@ class FirstStage:
 
 
 def sampled_ndcg(stage: FirstStage, split: Split, ctx: Context, most: int) -> Callable[[Any], dict[str, float]]:
-    """A validation of ``topn`` on some users, drawn once: scoring pairs for all of them would take longer than training.
+    """A validation of ``topn`` on some users, drawn once: scoring pairs for all would take longer than training.
     ndcg@10 and recall@10 of the reranked lists, missed targets included."""
     targets = split.targets("valid")
     chosen = np.arange(len(targets))

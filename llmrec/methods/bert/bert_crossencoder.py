@@ -3,8 +3,8 @@ together (monoBERT: Nogueira and Cho, arXiv 1901.04085; for news UNBERT: Zhang e
 
 The new output is fine-tuned on groups of a positive and several negatives: a click against what was shown beside it
 (``impressions``), an item against items that the first stage lists and random ones (``topn``), words of an item's text
-against other texts (``request``, which has no training requests). Untrained it would mean nothing: its output is new and
-random, so there is no zero-shot form; the cosine of pooled embeddings is what bert-biencoder measures.
+against other texts (``request``, which has no training requests). Untrained it would mean nothing: its output is new
+and random, so there is no zero-shot form; the cosine of pooled embeddings is what bert-biencoder measures.
 
 Every item of a catalogue cannot be paired with every user: in ``topn`` and ``request`` a first stage lists ``k`` items
 and these are put in a new order. What it does not list cannot be recommended; how many validation targets it lists is
