@@ -73,6 +73,7 @@ def fit_part(part: Part, role: str, split: Split, ctx: Context) -> Any:
 
     A part that stops early does so by the validation of the whole. Where nothing is left to validate on, it trains for
     the epochs that it chose in the fit before (the counts ``first_epochs``), which the contexts of both fits share.
+    What a part counts itself stands under its role.
 
     Raises:
         MethodError: the part broke the contract. Skip: it knows users only from training, and unseen ones are asked.
@@ -80,19 +81,21 @@ def fit_part(part: Part, role: str, split: Split, ctx: Context) -> Any:
     method = part.make()
     if split.given and not getattr(method, "folds_in", True):
         raise Skip(f"{part.name} knows users only from training (folds_in = False), and this protocol asks unseen ones")
-    stage = dataclasses.replace(ctx, emit=_noted(ctx, role, part.name), chosen_epochs=None)
+    own = {key.removeprefix(f"{role}_"): n for key, n in ctx.counts.items() if key.startswith(f"{role}_")}
+    stage = dataclasses.replace(ctx, emit=_noted(ctx, role, part.name), chosen_epochs=None, counts=own)
     if ctx.folder:
         stage.folder = ctx.folder / role
         stage.folder.mkdir(parents=True, exist_ok=True)
     if ctx.validate is None:
-        stage.epochs = ctx.counts.get(f"{role}_epochs", ctx.epochs)
+        stage.epochs = own.get("epochs", ctx.epochs)
     before = _cpu_seconds()
     method.fit(split, stage)
-    ctx.counts[f"{role}_fit_cpu_ms"] = round(1000 * (_cpu_seconds() - before))
+    own["fit_cpu_ms"] = round(1000 * (_cpu_seconds() - before))
     if ctx.validate is not None and part.file.early_stops:
         if stage.chosen_epochs is None:
             raise MethodError(f"{part.name}: early_stops = True, but fit() did not set ctx.chosen_epochs.")
-        ctx.counts[f"{role}_epochs"] = stage.chosen_epochs
+        own["epochs"] = stage.chosen_epochs
+    ctx.counts.update({f"{role}_{key}": n for key, n in own.items()})
     return method
 
 

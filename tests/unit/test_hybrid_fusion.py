@@ -118,6 +118,20 @@ def test_refitted_on_everything_with_what_was_chosen(tmp_path: Path) -> None:
     assert {p.parent.parent.name for p in tmp_path.rglob("checkpoint.pt")} == {"choose", "refit"}
 
 
+def test_a_fusion_may_be_a_part() -> None:
+    """Each keeps its own weight, in the fit that chooses and in the one on everything."""
+    inner = {"method": "hybrid-fusion", "params": {"first": {"method": "random"}, "second": {"method": "ease"}}}
+    both = dataclasses.replace(BOARD, fit_data="train+valid")
+    ctx = Context(seed=0, items=toy.items(50))
+    method = fit(
+        lambda: load_method("hybrid-fusion")(first={"method": "random"}, second=inner), both, ctx, validate,
+        early_stops=True,
+    )  # fmt: skip
+    weights = ctx.counts["weight_percent"], ctx.counts["second_weight_percent"]
+    assert weights == (round(100 * method.chosen), round(100 * method.fitted["second"].chosen)) and min(weights) > 50
+    assert {"first_fit_cpu_ms", "second_fit_cpu_ms", "second_first_fit_cpu_ms"} <= ctx.counts.keys()
+
+
 @pytest.mark.parametrize(
     ("params", "said"),
     [

@@ -105,7 +105,7 @@ class BertCf:
     epochs: int = 50
     patience: int = 10
     l2: float = tune(100.0, low=1.0, high=5000.0, log=True)  # ease-text
-    weight: float = tune(10.0, low=0.1, high=1000.0, log=True)  # ease-text: of the texts, beside a user's 1
+    weight: float = tune(30.0, low=0.1, high=1000.0, log=True)  # ease-text: of the texts, beside a user's 1
 
     def __post_init__(self) -> None:
         self.mean_loss = declared_loss("bert-cf", self.loss, self.negatives, self.calibration)
