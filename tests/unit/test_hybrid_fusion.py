@@ -18,6 +18,7 @@ from llmrec.evaluate import validate
 from llmrec.fitting import fit
 from llmrec.provenance import machine_class, needs_torch
 from llmrec.staleness import code_fingerprint
+from llmrec.subject import with_requests
 from llmrec.suite import load_suite
 from llmrec.types import Histories, Split, Users
 
@@ -103,6 +104,33 @@ def test_lists_are_fused_by_their_places() -> None:
     method = fusion(by="rank", damping=0.0)
     made = method._reciprocal_places(np.array([[2, 0, -1]]), (1, 4))
     assert np.allclose(made, [[1 / 2, 0, 1, 0]])
+
+
+class Finds:
+    """A part that finds the same items for every request."""
+
+    def __init__(self, items: list[int], scores: list[float]) -> None:
+        self.items, self.scores = np.array(items, np.int32), np.array(scores)
+
+    def search(self, texts: list[str], k: int) -> tuple[np.ndarray, np.ndarray]:
+        return np.tile(self.items, (len(texts), 1)), np.tile(self.scores, (len(texts), 1))
+
+
+def test_what_two_searches_find_by_hand() -> None:
+    method = fusion("bm25", "tfidf", by="rank", damping=0.0)
+    method.candidates, method.chosen = np.ones(6, bool), 0.25
+    method.fitted = {"first": Finds([3, 1, -1], [9, 8, -np.inf]), "second": Finds([1, 5, 0], [3, 2, 1])}
+    items, scores = method.search(["a"], 5)
+    assert items.tolist() == [[3, 1, 5, 0, -1]]  # nobody finds items 2 and 4
+    assert np.allclose(scores[0, :4], [0.75, 0.75 / 2 + 0.25, 0.25 / 2, 0.25 / 3]) and np.isneginf(scores[0, 4])
+    method.by = "min-max"
+    items, scores = method.search(["a", "b"], 2)
+    assert items.tolist() == [[3, 1], [3, 1]] and np.allclose(scores, [[0.75, 0.25]] * 2)
+
+
+def test_a_request_wants_parts_that_search() -> None:
+    with pytest.raises(UserError, match="parameter 'first': 'ease' answers another task: search is wanted"):
+        fitted(fusion("ease", "tfidf"), with_requests(BOARD))
 
 
 def test_refitted_on_everything_with_what_was_chosen(tmp_path: Path) -> None:

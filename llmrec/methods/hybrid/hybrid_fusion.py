@@ -10,6 +10,8 @@ those among the items that the user can be recommended: candidates, not in the h
 worse than either part. Whether it is better on test is what a table shows, in which both parts stand too.
 
 Reciprocal ranks also take a method that writes lists (``generate``): an item that is not in its list adds nothing.
+Requests in words are answered with lists by all (``search``), of ``depth`` items: mean, deviation and range are those
+of the list, and an item that one part does not list stands level with the last that it does, or adds nothing by ranks.
 """
 
 from __future__ import annotations
@@ -19,11 +21,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
+from llmrec.best import best
 from llmrec.errors import UserError, nearest
 from llmrec.method import tune
 from llmrec.parts import fit_part, read_part
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from llmrec.context import Context
     from llmrec.types import Bools, Floats, Int32, Split, Users
 
@@ -42,14 +47,14 @@ class HybridFusion:
     family: ClassVar[str] = "hybrid"
     seeded: ClassVar[bool] = False  # of itself; a run is seeded where a part is
     early_stops: ClassVar[bool] = True  # it needs the validation part to choose its weight
-    quick: ClassVar[dict[str, Any]] = {"second": {"method": "tfidf"}}
+    quick: ClassVar[dict[str, Any]] = {"first": {"method": "bm25"}, "second": {"method": "tfidf"}}
 
     first: dict[str, Any] = field(default_factory=lambda: {"method": "ease"})
     second: dict[str, Any] = field(default_factory=lambda: {"method": "bert-biencoder"})
     by: Literal["z-score", "min-max", "rank"] = tune("z-score", choices=WAYS)
     weight: float | None = None  # of the second, 0 to 1; None: chosen on validation
     damping: float = 60.0  # of reciprocal ranks; the larger, the less the first few ranks stand out
-    depth: int = 200  # items asked of a method that writes lists
+    depth: int = 200  # items of a list, of a method that writes or finds lists
 
     def __post_init__(self) -> None:
         if self.by not in WAYS:
@@ -62,12 +67,19 @@ class HybridFusion:
 
     def _part(self, role: str) -> Any:
         where = f"hybrid-fusion: parameter {role!r}"
-        part = read_part(getattr(self, role), where, ("score", "generate"))
-        if self.by != "rank" and "score" not in part.file.verbs:
+        part = read_part(getattr(self, role), where, ("score", "generate", "search"))
+        if self.by != "rank" and not {"score", "search"} & set(part.file.verbs):
             raise UserError(f"{where}: {part.name!r} writes lists and has no scores to fuse: set by = 'rank'.")
         return part
 
     def fit(self, split: Split, ctx: Context) -> None:
+        """
+        Raises:
+            UserError: a part cannot be asked what the split asks.
+        """
+        wanted = ("search",) if split.requests else ("score", "generate")
+        for role in ROLES:
+            read_part(getattr(self, role), f"hybrid-fusion: parameter {role!r}", wanted)
         self.candidates, self.mask_history = split.candidates, split.mask_history
         self.fitted = {role: fit_part(self.parts[role], role, split, ctx) for role in ROLES}
         if self.weight is not None:
@@ -92,8 +104,42 @@ class HybridFusion:
         return WEIGHTS[int(np.argmax(figures))]
 
     def score(self, users: Users) -> Floats:
-        first, second = self.of_parts(users)
-        return mixed(first, second, self.chosen)
+        return mixed(*self.of_parts(users), self.chosen)
+
+    def search(self, texts: Sequence[str], k: int) -> tuple[Int32, Floats]:
+        return self.listed(mixed(*self.of_searches(texts), self.chosen), k)
+
+    def listed(self, scores: Floats, k: int) -> tuple[Int32, Floats]:
+        """The k best items of scores [b, n_items] that are -inf where no part has found an item."""
+        candidates = np.flatnonzero(self.candidates).astype(np.int32)
+        return best(scores[:, candidates], candidates, k)
+
+    def of_searches(self, texts: Sequence[str]) -> tuple[Floats, Floats]:
+        """What the parts find, made comparable: two arrays float32 [b, n_items], -inf where neither finds an item."""
+        lists = [self.fitted[role].search(texts, self.depth) for role in ROLES]
+        first, second = (self._of_list(items, scores, (len(texts), len(self.candidates))) for items, scores in lists)
+        neither = np.isneginf(first) & np.isneginf(second)
+        return np.where(neither, -np.inf, self._level(first)), np.where(neither, -np.inf, self._level(second))
+
+    def _of_list(self, items: Int32, scores: Floats, shape: tuple[int, ...]) -> Floats:
+        """A list's scores [b, k] at their items' places [b, n_items], made comparable; -inf elsewhere."""
+        made = np.full(shape, -np.inf, np.float32)
+        there = items >= 0
+        if self.by == "rank":
+            values = np.broadcast_to(1 / (self.damping + 1 + np.arange(items.shape[1])), items.shape)
+        else:
+            known = np.where(there, scores, 0).astype(np.float64)
+            values = standard(known, there) if self.by == "z-score" else within_one(known, there)
+        rows, places = np.nonzero(there)
+        made[rows, items[rows, places]] = values[rows, places]
+        return made
+
+    def _level(self, made: Floats) -> Floats:
+        """-inf becomes what an item gets that a list leaves out."""
+        low = np.where(np.isneginf(made), np.inf, made).min(1, keepdims=True)
+        low = 0 if self.by == "rank" else np.where(np.isfinite(low), low, 0)
+        level: Floats = np.where(np.isneginf(made), low, made).astype(np.float32)
+        return level
 
     def of_parts(self, users: Users) -> tuple[Floats, Floats]:
         """What the parts say, made comparable: two arrays float32 [b, n_items]."""
@@ -138,28 +184,35 @@ class _Remembered:
     asks the same batches in the same order each time."""
 
     def __init__(self, fusion: HybridFusion) -> None:
-        self.fusion, self.batches, self.kept_bytes = fusion, [], 0  # type: ignore[var-annotated]
+        self.fusion, self.kept_bytes = fusion, 0
+        self.batches: list[tuple[Floats, Floats]] = []
         self.begin(0.0)
 
     def begin(self, weight: float) -> None:
         self.weight, self.at = weight, 0
 
     def score(self, users: Users) -> Floats:
-        first, second = self.batches[self.at] if self.at < len(self.batches) else self._ask(users)
-        self.at += 1
-        return mixed(first, second, self.weight)
+        return mixed(*self._asked(lambda: self.fusion.of_parts(users)), self.weight)
 
-    def _ask(self, users: Users) -> tuple[Floats, Floats]:
-        made = self.fusion.of_parts(users)
+    def search(self, texts: Sequence[str], k: int) -> tuple[Int32, Floats]:
+        return self.fusion.listed(mixed(*self._asked(lambda: self.fusion.of_searches(texts)), self.weight), k)
+
+    def _asked(self, ask: Callable[[], tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
+        at, self.at = self.at, self.at + 1
+        if at < len(self.batches):
+            return self.batches[at]
+        made = ask()
         size = sum(part.nbytes for part in made)
-        if self.kept_bytes + size <= KEPT_BYTES and self.at == len(self.batches):
+        if self.kept_bytes + size <= KEPT_BYTES and at == len(self.batches):
             self.kept_bytes += size
             self.batches.append(made)
         return made
 
 
 def mixed(first: Floats, second: Floats, weight: float) -> Floats:
-    """(1 - weight) * first + weight * second."""
+    """(1 - weight) * first + weight * second; -inf, where both have it, stays."""
+    if weight in (0, 1):
+        return (first, second)[int(weight)]
     return np.float32(1 - weight) * first + np.float32(weight) * second
 
 
