@@ -68,7 +68,7 @@ def load_classifier(settings: Settings, ctx: Context) -> Classifier:
     _check_tokenizer(found, tokenizer, model)
     window = min(int(tokenizer.model_max_length), positions(model.config))
     if settings.checkpointing:
-        model.gradient_checkpointing_enable()
+        getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()  # named so from 6 on
     model = _at_depth(model, settings)
     return Classifier(model.to(ctx.device).eval(), tokenizer, window, fresh)
 
