@@ -16,7 +16,7 @@ and Koren, Scalable Collaborative Filtering with Jointly Derived Neighborhood In
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -25,7 +25,7 @@ import numpy as np
 
 from llmrec.memory import require
 from llmrec.method import tune
-from llmrec.neighbours import Weighting, nearest
+from llmrec.neighbours import DENSE_FROM, Weighting, fill, in_threads, nearest, nearest_of_dense, product
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     from llmrec.context import Context
     from llmrec.types import Floats, Split, Users
 
-DENSE_FROM = 0.1
-"""From this share of nonzero similarities a full matrix is faster than a sparse one."""
-
-BLOCK = 1024
+BLOCK = 512
 """Items whose similarities are computed at once."""
+
+SQUARE_BYTES = 2 << 30
+"""Up to this size the similarities of all items may stand in memory at once while the nearest are chosen."""
 
 
 @dataclass
@@ -59,37 +59,78 @@ class ItemKnn:
         Raises:
             ValueError: an unknown weighting. MemoryError: most similarities are over 0, and a full matrix does not fit.
         """
-        from scipy.sparse import vstack
-
-        n = split.n_items
-        blocks = self._blocks(split)
-        first = next(blocks)
-        if first.nnz <= DENSE_FROM * first.shape[0] * n:  # ids are in random order: the others are like it
-            self.similarity = vstack([first, *blocks], format="csr")
-            return
-        require(8 * n**2, f"item-knn with the similarities of all {n:,} items", "set neighbours, for example to 200")
-        self.similarity = np.empty((n, n))
-        for number, block in enumerate(chain([first], blocks)):
-            block.toarray(out=self.similarity[number * BLOCK : number * BLOCK + block.shape[0]])
-
-    def _blocks(self, split: Split) -> Iterator[csr_matrix]:
-        """Similarities of ``BLOCK`` items after another to all items, float64 [items, n_items], 0 to themselves."""
         from scipy.sparse import csr_matrix
 
-        takers = csr_matrix(split.fit.matrix().T)  # [n_items, n_users]
+        n = split.n_items
+        takers = csr_matrix(split.fit.matrix().T).astype(np.float64)  # [n_items, n_users]
         weights = Weighting.learn(self.weighting, takers, smooth=False).of(takers)
-        across, seen = csr_matrix(weights.T), csr_matrix(takers.T)
-        for start in range(0, split.n_items, BLOCK):
-            some = slice(start, start + BLOCK)
-            found = csr_matrix(weights[some] @ across)
-            if self.shrink:
-                common = csr_matrix(takers[some].astype(np.float64) @ seen)
-                common.data /= common.data + self.shrink
-                found = found.multiply(common).tocsr()
-            rows = np.repeat(np.arange(found.shape[0]), np.diff(found.indptr))
-            found.data[found.indices == start + rows] = 0.0
-            yield nearest(found, self.neighbours)
+        like = Like(weights, csr_matrix(weights.T), takers, csr_matrix(takers.T), self.shrink)
+        first = like.block(0)
+        full = first.nnz > DENSE_FROM * first.shape[0] * n  # ids are in random order: the others are like it
+        if full and not self.neighbours:
+            require(
+                8 * n**2, f"item-knn with the similarities of all {n:,} items", "set neighbours, for example to 200"
+            )
+            self.similarity = like.square(first)
+        elif full and 8 * n**2 <= SQUARE_BYTES:
+            square, k = like.square(first), self.neighbours
+            chosen = in_threads(lambda start: nearest_of_dense(square[start : start + BLOCK], k), range(0, n, BLOCK))
+            self.similarity = _compact(chosen)
+        else:
+            others = (like.block(i) for i in range(BLOCK, n, BLOCK))
+            self.similarity = _compact(nearest(block, self.neighbours) for block in chain([first], others))
 
     def score(self, users: Users) -> Floats:
-        scores = users.matrix() @ self.similarity
-        return scores if isinstance(scores, np.ndarray) else scores.toarray()
+        asking, similarity = users.matrix(), self.similarity
+        if isinstance(similarity, np.ndarray):
+            return asking @ similarity
+        scores = np.empty((len(users), similarity.shape[1]))
+        return fill(len(users), lambda some: product(asking[some], similarity), scores)
+
+
+@dataclass(frozen=True)
+class Like:
+    """Similarities of items, 0 to themselves, computed from their weighted users."""
+
+    weights: csr_matrix  # float64 [n_items, n_users]
+    across: csr_matrix  # the same, [n_users, n_items]
+    takers: csr_matrix  # 1 where the weights are not 0
+    seen: csr_matrix  # the same, [n_users, n_items]
+    shrink: float
+
+    def block(self, start: int, left: int = 0) -> csr_matrix:
+        """Those of ``BLOCK`` items from ``start`` on to the items from ``left`` on, float64 [items, n_items - left]."""
+        some = slice(start, start + BLOCK)
+        found = product(self.weights[some], self.across[:, left:])
+        if self.shrink:
+            common = product(self.takers[some], self.seen[:, left:])
+            common.data /= common.data + self.shrink
+            found = found.multiply(common).tocsr()
+        rows = np.repeat(np.arange(found.shape[0], dtype=np.int32), np.diff(found.indptr))
+        found.data[found.indices == rows + (start - left)] = 0.0
+        return found
+
+    def square(self, first: csr_matrix) -> Floats:
+        """All of them, float64 [n_items, n_items]; ``first``: the first block.
+
+        Each pair is computed once and written twice: the products of both orders are the same to the last bit.
+        """
+        n = self.weights.shape[0]
+        whole = np.empty((n, n))
+
+        def put(start: int) -> None:
+            stop = min(start + BLOCK, n)
+            block = (self.block(start, left=start) if start else first).toarray()
+            whole[start:stop, start:] = block
+            whole[stop:, start:stop] = block[:, stop - start :].T
+
+        in_threads(put, range(0, n, BLOCK))
+        return whole
+
+
+def _compact(blocks: Iterable[csr_matrix]) -> csr_matrix | Floats:
+    """All blocks under one another, dense where that is faster."""
+    from scipy.sparse import vstack
+
+    whole = vstack(list(blocks), format="csr")
+    return whole.toarray() if whole.nnz > DENSE_FROM * np.prod(whole.shape) else whole

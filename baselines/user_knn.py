@@ -23,13 +23,13 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 
 from llmrec.method import tune
-from llmrec.neighbours import Weighting, nearest
+from llmrec.neighbours import Weighting, fill, nearest, product
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
     from llmrec.context import Context
-    from llmrec.types import Floats, Int32, Split, Users
+    from llmrec.types import Floats, Split, Users
 
 
 @dataclass
@@ -54,25 +54,19 @@ class UserKnn:
         self.takers = csr_matrix(self.seen.T)  # [n_items, n_users]
 
     def score(self, users: Users) -> Floats:
-        near = nearest(self._similarity(users), self.neighbours)
-        return (near @ self.seen).toarray()
+        def scored(some: slice) -> csr_matrix:
+            return product(nearest(self._similarity(users, some), self.neighbours), self.seen)
 
-    def _similarity(self, users: Users) -> csr_matrix:
-        """Similarities of the asking users to those of training, float64 [b, n_users], 0 to themselves."""
-        from scipy.sparse import csr_matrix
+        return fill(len(users), scored, np.empty((len(users), self.seen.shape[1])))
 
-        asking = users.matrix().astype(np.float64)
-        found = csr_matrix(self.weigh.of(asking) @ self.weights)
+    def _similarity(self, users: Users, some: slice = slice(None)) -> csr_matrix:
+        """Similarities of some asking users to those of training, float64 [b, n_users], 0 to themselves."""
+        asking, ids = users.matrix()[some].astype(np.float64), users.ids[some]
+        found = product(self.weigh.of(asking), self.weights)
         if self.shrink:
-            common = csr_matrix(asking @ self.takers)
+            common = product(asking, self.takers)
             common.data /= common.data + self.shrink
             found = found.multiply(common).tocsr()
-        return _without_themselves(found, users.ids)
-
-
-def _without_themselves(similarity: csr_matrix, ids: Int32) -> csr_matrix:
-    rows = np.repeat(np.arange(similarity.shape[0]), np.diff(similarity.indptr))
-    similarity.data[similarity.indices == ids[rows]] = 0.0
-    similarity.eliminate_zeros()
-    similarity.sort_indices()
-    return similarity
+        rows = np.repeat(np.arange(found.shape[0], dtype=np.int32), np.diff(found.indptr))
+        found.data[found.indices == ids[rows]] = 0.0
+        return found
