@@ -126,7 +126,7 @@ class HybridFusion:
         made = np.full(shape, -np.inf, np.float32)
         there = items >= 0
         if self.by == "rank":
-            values = np.broadcast_to(1 / (self.damping + 1 + np.arange(items.shape[1])), items.shape)
+            values: Floats = np.broadcast_to(1 / (self.damping + 1 + np.arange(items.shape[1])), items.shape)
         else:
             known = np.where(there, scores, 0).astype(np.float64)
             values = standard(known, there) if self.by == "z-score" else within_one(known, there)
