@@ -163,7 +163,7 @@ class Suite:
                     continue
                 protocol = changed(self.protocol, {**({"fold": fold} if fold else {}), **entry.protocol})
                 params = self._tuned(entry, dataset, protocol) if entry.params == "tuned" else entry.params
-                file = with_parts(self.files[entry.name], self.methods, params)
+                file = self.file(entry)
                 spec = RunSpec(
                     task=self.task,
                     dataset=dataset,
@@ -174,6 +174,10 @@ class Suite:
                 )
                 planned.setdefault((entry.label, spec.run_id), Planned(entry.label, spec, file, entry.control))
         return list(planned.values())
+
+    def file(self, entry: Entry) -> MethodFile:
+        """The method's file of a row, with the files of the parts that the row names."""
+        return with_parts(self.files[entry.name], self.methods, entry.fixed)
 
     @property
     def typed(self) -> str:
@@ -210,7 +214,7 @@ class Suite:
         found = read_tuned(path, self.typed)
         check_tuned(
             found, path, self.typed, task=self.task, dataset=dataset, label=entry.label, method=entry.name,
-            file=self.files[entry.name], fixed=entry.fixed, protocol=protocol.model_dump(mode="json"),
+            file=self.file(entry), fixed=entry.fixed, protocol=protocol.model_dump(mode="json"),
         )  # fmt: skip
         return found
 

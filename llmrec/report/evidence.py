@@ -311,7 +311,7 @@ def _searches(suite: Suite, dataset: str) -> dict[str, dict[str, Any]]:
     """Label -> what a line says of the search for its parameters."""
     studies, found = suite.studies(dataset), {}
     for entry in suite.entries:
-        file, study = suite.files[entry.name], studies.get(entry.label)
+        file, study = suite.file(entry), studies.get(entry.label)
         found[entry.label] = {
             "tuned": study,
             "tuned_by_other_code": study is not None and by_other_code(study, file),

@@ -101,7 +101,7 @@ def setups(
             )
     found, without = [], []
     for entry in entries:
-        file = suite.files[entry.name]
+        file = suite.file(entry)
         capped = _epochs(file, entry, epochs)
         if not space_of(entry.name, file, entry.fixed, capped):
             without.append(entry.label)
