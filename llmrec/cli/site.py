@@ -73,6 +73,6 @@ def _explore(boards: Sequence[Board], out: Path, users: int) -> None:
             folder = folder_of(out, local_only=local_only)
             count = write_explorer(some, folder, users)
             warning = " (local only, do not publish)" if local_only else ""
-            typer.echo(
-                f"wrote {len(some)} leaderboards, {count:,} users or questions: {folder / 'index.html'}{warning}"
-            )
+            plural = "s" * (len(some) > 1)
+            where = folder / "index.html"
+            typer.echo(f"wrote {len(some)} leaderboard{plural}, {count:,} users or questions: {where}{warning}")

@@ -16,6 +16,8 @@ document.querySelectorAll("table").forEach(table => {
       const key = row => row.cells[column].dataset.v ?? row.cells[column].textContent.trim();
       const rows = original.filter(row => !row.classList.contains("family"));
       rows.sort((a, b) => {
+        const apart = a.classList.contains("control") - b.classList.contains("control");
+        if (apart) return apart;
         const x = key(a), y = key(b);
         if (x === "" || y === "") return (x === "") - (y === "");
         return sign * (isNaN(x - y) ? x.localeCompare(y) : x - y);

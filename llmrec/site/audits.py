@@ -35,7 +35,7 @@ def of_split(dataset: Dataset, protocol: Protocol, task: TaskName) -> list[Findi
     return _kept(key, lambda: split_findings(make_split(dataset, protocol, task)[0]))
 
 
-def _kept(key: list[object], find: Callable[[], Sequence[Finding]]) -> list[Finding]:
+def _kept(key: Sequence[object], find: Callable[[], Sequence[Finding]]) -> list[Finding]:
     """What ``find`` gives, from the cache where the same data were looked at by the same code."""
     digest = hashlib.sha256(canonical_json(key).encode())
     for path in sorted(Path(audit.__file__).parent.glob("*.py")):

@@ -7,6 +7,7 @@ from typing import Any
 
 from llmrec.audit import Finding
 from llmrec.data import Dataset, cached, card
+from llmrec.data.fetch import place
 from llmrec.data.sheet import sheet
 from llmrec.errors import UserError
 from llmrec.fingerprints import committed
@@ -72,7 +73,7 @@ def _values(site: Site, name: str, prints: dict[str, Any]) -> dict[str, Any]:
 
 def _audits(dataset: Dataset, boards: list[Board]) -> Iterator[tuple[str, list[Finding]]]:
     """What an audit of the data at hand finds: of data and catalogue, then of the split under each protocol."""
-    if boards:
+    if boards and not _asks_for_files(dataset):
         yield "Events and catalogue, whatever the protocol.", audits.of_data(dataset)
     for board in boards:
         task, fold = board.block.spec.task, board.block.folds[0]
@@ -82,6 +83,12 @@ def _audits(dataset: Dataset, boards: list[Board]) -> Iterator[tuple[str, list[F
         except UserError:  # the card has changed since and admits the protocol no longer; its records speak above
             continue
         yield f"The split, {task}: {protocol_words(protocol, task)}.", found
+
+
+def _asks_for_files(dataset: Dataset) -> bool:
+    """Whether an audit of the catalogue would read a second source of titles that is not on this machine."""
+    second = any(source.crosscheck for source in dataset.card.sources)
+    return second and place(dataset.card) in ("download", "nowhere")
 
 
 def _split_facts(board: Board) -> dict[str, Any]:

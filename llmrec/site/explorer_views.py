@@ -63,6 +63,7 @@ def _write_data(gallery: Gallery, rows: Sequence[int], folder: Path) -> None:
     overview = {
         "names": [gallery.questions.names[row] for row in rows],
         "best": [[int(one.best[row]) for one in gallery.answered] for row in rows],
+        "hits": ["".join(str(int(not set(some).isdisjoint(case["t"]))) for some in case["l"]) for case in shown],
         "methods": [one.name for one in gallery.answered],
         "perFile": PER_FILE,
     }

@@ -14,7 +14,7 @@ def slug(text: str) -> str:
     Different texts have different names: what had to be changed carries a piece of its hash.
     """
     plain = re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-.")[:80]
-    return plain if plain == text else f"{plain or 'x'}-{content_hash(text)[:6]}"
+    return plain if plain and plain == text else f"{plain or 'x'}-{content_hash(text)[:6]}"
 
 
 @dataclass(frozen=True)

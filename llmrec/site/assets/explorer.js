@@ -5,8 +5,8 @@ const explorer = (() => {
   let overview = null, titles = null, shown = [], current = -1;
 
   const fits = row => {
-    const hit = at("hit").value, miss = at("miss").value, best = overview.best[row];
-    const isHit = method => best[method] > 0 && best[method] <= 10;
+    const hit = at("hit").value, miss = at("miss").value;
+    const isHit = method => overview.hits[row][method] === "1";
     return (hit === "" || isHit(+hit)) && (miss === "" || !isHit(+miss));
   };
 
@@ -35,7 +35,7 @@ const explorer = (() => {
     }
     [...at("lists").children].forEach((section, method) => {
       const rank = overview.best[row][method], hits = found.l[method].filter(item => relevant.has(item)).length;
-      section.querySelector(".rank").textContent = rank === 0 ? "not ranked" : hits > 1 ? `${hits} hits, best rank ${rank}`
+      section.querySelector(".rank").textContent = rank === 0 ? at("lists").dataset.none : hits > 1 ? `${hits} hits, best rank ${rank}`
         : `rank ${rank.toLocaleString("en")}`;
       section.classList.toggle("good", hits > 0);
       fill(section.querySelector("ol"), found.l[method], relevant);

@@ -1,6 +1,7 @@
 """A suite's results as a benchmark leaves them: twelve methods, three seeds, and every way in which a run can end."""
 
 import json
+import shutil
 import struct
 import time
 from dataclasses import dataclass
@@ -266,3 +267,31 @@ def offline(tmp_path, monkeypatch):
     monkeypatch.delenv("WANDB_DIR", raising=False)
     track._warned.clear()
     return tmp_path
+
+
+class Browser:
+    """Debian's or the user's own Chromium, without a window."""
+
+    def __init__(self, chromium):
+        self.chromium = chromium
+
+    def quiet_page(self, width=1280):
+        """A page, and the list of what goes wrong on it: messages, errors, requests that leave this machine."""
+        page, wrong = self.chromium.new_page(viewport={"width": width, "height": 900}), []
+        page.on("console", lambda said: wrong.append(said.text) if said.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("request", lambda sent: None if sent.url.startswith(("file:", "data:")) else wrong.append(sent.url))
+        return page, wrong
+
+
+@pytest.fixture
+def browser():
+    """Skips where there is no Chromium or no Playwright."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
+        pytest.skip("no Chromium here")
+    with playwright.sync_playwright() as started:
+        chromium = started.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield Browser(chromium)
+        chromium.close()
