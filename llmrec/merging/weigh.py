@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from llmrec.discover import MethodFile, split_name
+from llmrec.discover import MethodFile, split_name, with_parts
 from llmrec.errors import UserError
 from llmrec.merging.incoming import Found, Key
 from llmrec.recheck import Verdict, compare
@@ -106,6 +106,6 @@ def _today(record: Record, methods: Mapping[str, MethodFile]) -> State:
     name = split_name(record.spec.method)[0]
     file = EXTERNAL if name == EXTERNAL.name else methods.get(name)
     try:
-        return state(record, file) if file else "stale"
+        return state(record, with_parts(file, dict(methods), record.spec.params)) if file else "stale"
     except UserError:
         return "stale"
