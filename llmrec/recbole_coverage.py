@@ -35,8 +35,11 @@ SMALLER: dict[str, dict[str, Any]] = {
         "config": {"cnn_channels": [1, 32, 32], "cnn_kernels": [4, 4], "cnn_strides": [4, 4]},
     },
     "NNCF": {"config": {"num_conv_kernel": 16}},
+    "Pop": {"batch_size": 64},
 }
-"""Models that answer pair by pair through convolutions: smaller ones are enough to show that they do."""
+"""Models that answer pair by pair through convolutions: smaller ones are enough to show that they do. And Pop, which
+counts an item once a batch, however often it is in it: in the few large batches of this sample, as often as there are
+batches for every item of a list."""
 
 MENDED = {
     "DGCF": "its sample of users and items is kept within their numbers",
@@ -46,6 +49,7 @@ MENDED = {
     "GRU4RecKG": "vectors of the graph in RecBole's wheel, learnt here (TransE)",
     "KSR": "vectors of the graph in RecBole's wheel, learnt here (TransE)",
     "NCL": "k-means of scikit-learn in place of faiss",
+    "Pop": "small batches: it counts an item once a batch, however often it is in it",
     "RaCT": "its three stages follow one another",
     "S3Rec": "categories in memory, past pandas; its two stages follow one another",
     "SASRecF": "categories are handed over in memory, past pandas",
@@ -172,6 +176,6 @@ def _smaller() -> str:
     """ "ConvNCF (embedding_size 16, ...)"."""
     told = []
     for name, own in SMALLER.items():
-        settings = {**{k: v for k, v in own.items() if k != "config"}, **own["config"]}
+        settings = {**{k: v for k, v in own.items() if k != "config"}, **own.get("config", {})}
         told.append(f"{name} ({', '.join(f'{key} {value}' for key, value in settings.items())})")
     return ", ".join(told)
