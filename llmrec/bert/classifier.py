@@ -1,4 +1,4 @@
-"""A pretrained encoder with one output on top: which file it is, whether it may be loaded, and how deep it is trained.
+"""A pretrained encoder with one output on top: which file it is, and whether it may be loaded.
 
 Weights are read from safetensors only and no remote code is run; the pooler and the output are new where the checkpoint
 has none, and how many numbers are new is counted.
@@ -14,16 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
-from torch import nn
 
-from llmrec.encode import PACKAGE, Encoder, find_encoder
-from llmrec.errors import Skip, UserError, nearest
+from llmrec.bert.depth import DEPTHS, at_depth
+from llmrec.encode import DEFAULT, PACKAGE, Encoder, find_encoder
+from llmrec.errors import UserError, nearest
 
 if TYPE_CHECKING:
     from llmrec.context import Context
-
-DEPTHS = ("frozen", "last", "lora", "full")
-"""What is trained beside the new output: nothing, the last n layers, low-rank additions (Hu et al. 2021), or all."""
 
 
 class Settings(Protocol):
@@ -69,7 +66,7 @@ def load_classifier(settings: Settings, ctx: Context) -> Classifier:
     window = min(int(tokenizer.model_max_length), positions(model.config))
     if settings.checkpointing:
         getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()  # named so from 6 on
-    model = _at_depth(model, settings)
+    model = at_depth(model, settings.depth, settings.last, settings.rank)
     return Classifier(model.to(ctx.device).eval(), tokenizer, window, fresh)
 
 
@@ -106,8 +103,6 @@ def available() -> list[str]:
     from huggingface_hub import scan_cache_dir
     from huggingface_hub.errors import CacheNotFound
 
-    from llmrec.encode import DEFAULT
-
     packaged = [DEFAULT] if importlib.util.find_spec(PACKAGE.replace("-", "_")) else []
     try:
         cached = sorted(repo.repo_id for repo in scan_cache_dir().repos if repo.repo_type == "model")
@@ -126,11 +121,6 @@ def positions(config: Any) -> int:
     given = int(getattr(config, "max_position_embeddings", 512))
     offset = config.model_type in ("roberta", "xlm-roberta", "camembert", "longformer", "mpnet")
     return given - (config.pad_token_id + 1 if offset else 0)
-
-
-def trained(model: nn.Module) -> int:
-    """Numbers that training may change."""
-    return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
 def _close(name: str, here: list[str]) -> str:
@@ -209,8 +199,9 @@ def _pretrained(found: Encoder, settings: Settings) -> tuple[Any, int]:
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
     """Without transformers' table of tensors that the checkpoint lacks: they are counted, and wrong ones refused."""
-    from transformers.utils import logging
+    from transformers.utils import logging as told
 
+    logging: Any = told  # without types
     before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -237,58 +228,9 @@ def _fresh(found: Encoder, settings: Settings) -> tuple[Any, int]:
         config.hidden_size = settings.width
         if getattr(config, "embedding_size", None):  # ELECTRA, ALBERT
             config.embedding_size = settings.width
-    model = AutoModelForSequenceClassification.from_config(config)
+    kind: Any = AutoModelForSequenceClassification
+    model = kind.from_config(config)
     return model, sum(p.numel() for p in model.parameters())
-
-
-def _at_depth(model: Any, settings: Settings) -> Any:
-    """The model with what is not to be trained held fast."""
-    if settings.depth == "full":
-        return model
-    if settings.depth == "lora":
-        return _with_lora(model, settings.rank)
-    for parameter in model.base_model.parameters():
-        parameter.requires_grad_(False)
-    stack = layers_of(model)
-    if settings.depth == "last":
-        if not 1 <= settings.last <= len(stack):
-            raise UserError(f"last = {settings.last}: the encoder has {len(stack)} layers.")
-        for parameter in nn.ModuleList(stack[-settings.last :]).parameters():
-            parameter.requires_grad_(True)
-    pooler = getattr(model.base_model, "pooler", None)
-    if pooler is not None:
-        for parameter in pooler.parameters():
-            parameter.requires_grad_(True)
-    return model
-
-
-def _with_lora(model: Any, rank: int) -> Any:
-    """Low-rank additions to the attention's queries and values, as in the paper's own experiments; the output and the
-    pooler are trained whole."""
-    try:
-        from peft import LoraConfig, TaskType, get_peft_model
-    except ModuleNotFoundError:
-        raise Skip("depth = 'lora' needs the package peft: pip install peft") from None
-    names = {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if isinstance(module, nn.Linear)}
-    targets = sorted(names & {"query", "value", "q_lin", "v_lin", "q_proj", "v_proj"})
-    if not targets:
-        raise UserError("depth = 'lora': this encoder's attention has no query and value of a known name.")
-    whole = sorted(names & {"classifier", "pre_classifier"}) + (["pooler"] if _has_pooler(model) else [])
-    config = LoraConfig(
-        task_type=TaskType.SEQ_CLS, r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=targets,
-        modules_to_save=whole,
-    )  # fmt: skip
-    return get_peft_model(model, config)
-
-
-def _has_pooler(model: Any) -> bool:
-    return getattr(model.base_model, "pooler", None) is not None
-
-
-def layers_of(model: Any) -> list[nn.Module]:
-    """The encoder's layers, the lowest first: the longest list of modules in it."""
-    lists = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
-    return list(max(lists, key=len, default=nn.ModuleList()))
 
 
 def _as_tuple(key: Any) -> tuple[Any, ...]:

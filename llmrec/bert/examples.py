@@ -71,7 +71,7 @@ def next_items(
     _avoid(items, histories, owners, pool, rng)
     lefts, left_out = pairs.histories(prefixes)
     pairs.counts["history_items_cut"] = left_out
-    return Groups(lefts, [pairs.items[i] for i in items.reshape(-1)], 1 + negatives)
+    return Groups(lefts, [pairs.items[int(i)] for i in items.reshape(-1)], 1 + negatives)
 
 
 def words(pairs: Pairs, candidates: Bools, negatives: int, most: int, rng: np.random.Generator) -> Groups:

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from llmrec.bert.classifier import Classifier, layers_of, trained
+from llmrec.bert.classifier import Classifier
+from llmrec.bert.depth import layers_of, trained
 from llmrec.bert.pairs import Pairs, Tokens, forward
 from llmrec.training import train
 

@@ -23,7 +23,8 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from llmrec.bert import classifier as loading  # noqa: E402
-from llmrec.bert.classifier import load_classifier, trained  # noqa: E402
+from llmrec.bert.classifier import load_classifier  # noqa: E402
+from llmrec.bert.depth import trained  # noqa: E402
 from llmrec.bert.int8 import in_int8  # noqa: E402
 from llmrec.bert.pairs import Pairs, forward, in_batches, pair_scores  # noqa: E402
 from llmrec.bert.tune import Groups, _rates, _schedule, fine_tune  # noqa: E402
