@@ -12,8 +12,8 @@ import torch
 def in_int8(model: Any) -> Any:
     """A copy of the model on the CPU whose linear layers multiply 8-bit numbers: weights are quantised once,
     activations batch by batch, so that a score moves a little with what it is computed beside."""
-    from torch.ao.quantization import quantize_dynamic
+    from torch.ao.quantization import per_channel_dynamic_qconfig, quantize_dynamic
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # torchao, its successor, is another package
-        return quantize_dynamic(copy.deepcopy(model).cpu().eval(), {torch.nn.Linear}, dtype=torch.qint8)
+        warnings.simplefilter("ignore")  # torchao, its successor, is another package
+        return quantize_dynamic(copy.deepcopy(model).cpu().eval(), {torch.nn.Linear: per_channel_dynamic_qconfig})

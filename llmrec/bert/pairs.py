@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from llmrec.bert.first_token import first_token_alone
 from llmrec.errors import UserError
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def pair_scores(model: Any, pairs: Pairs, lefts: Tokens, left_of: Int64, items: 
     sizes = np.array([len(left) for left in lefts], np.int64)[left_of]
     sizes = sizes + np.array([len(pairs.items[item]) for item in items], np.int64)
     out = np.empty(len(items), np.float32)
-    with torch.inference_mode():
+    with torch.inference_mode(), first_token_alone(model):
         for rows in in_batches(sizes, AT_ONCE_ON_GPU if device.startswith("cuda") else AT_ONCE):
             batch = pairs.batch([lefts[left_of[j]] for j in rows], [pairs.items[items[j]] for j in rows], device)
             out[rows] = forward(model, batch).float().cpu().numpy()

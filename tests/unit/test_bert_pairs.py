@@ -25,6 +25,7 @@ pytest.importorskip("transformers")
 from llmrec.bert import classifier as loading  # noqa: E402
 from llmrec.bert.classifier import load_classifier  # noqa: E402
 from llmrec.bert.depth import trained  # noqa: E402
+from llmrec.bert.first_token import first_token_alone  # noqa: E402
 from llmrec.bert.int8 import in_int8  # noqa: E402
 from llmrec.bert.pairs import Pairs, forward, in_batches, pair_scores  # noqa: E402
 from llmrec.bert.tune import Groups, _rates, _schedule, fine_tune  # noqa: E402
@@ -169,6 +170,20 @@ def test_a_pair_is_what_the_tokenizer_makes_of_it_and_scores_do_not_depend_on_th
     again = [pair_scores(found.model, pairs, lefts, left_of[[j]], items[[j]], "cpu")[0] for j in order]
     assert np.allclose(scores[order], again, atol=1e-5)
     assert pair_scores(found.model, pairs, lefts, left_of[:0], items[:0], "cpu").shape == (0,)
+
+
+def test_the_last_layer_at_the_first_token_alone_says_the_same(tmp_path: Path) -> None:
+    texts = kinds(30, np.random.default_rng(1))
+    found, pairs, _ = loaded(save(tmp_path, num_hidden_layers=2), texts)
+    lefts, _ = pairs.histories(rows([0, 1], [], [5, 2, 9]))
+    batch = pairs.batch(lefts, [pairs.items[i] for i in (3, 4, 5)], "cpu")
+    last = found.model.bert.encoder.layer[-1]
+    with torch.inference_mode():
+        whole = forward(found.model, batch)
+        with first_token_alone(found.model):
+            assert found.model.bert.encoder.layer[-1] is not last
+            assert torch.allclose(forward(found.model, batch), whole, atol=1e-6)
+    assert found.model.bert.encoder.layer[-1] is last
 
 
 def test_batches_are_sorted_and_never_hold_more_tokens() -> None:
