@@ -6,7 +6,7 @@ mixes two protocols, what is fitted on included.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -140,17 +140,13 @@ def _merged(group: Sequence[tuple[Suite, Block]]) -> Board:
     """One board from the blocks of suites that ask the same."""
     rows: dict[str, Line] = {}  # what a row says -> the row
     origins: dict[str, list[Origin]] = {}
-    taken: dict[str, str] = {}  # label -> what it says
     for _, block in group:
         for line in block.lines:
             said = _says(line)
-            if said in rows:
-                rows[said] = _joined(rows[said], line)
-            else:
-                label = line.label if line.label not in taken else f"{line.label} · {block.suite}"
-                rows[said] = _called(line, label)
-                taken[label] = said
-            origins.setdefault(rows[said].label, []).append(Origin(block.suite, line.label))
+            rows[said] = _joined(rows[said], line) if said in rows else line
+            origins.setdefault(said, []).append(Origin(block.suite, line.label))
+    labels = _labels(rows, origins)
+    rows = {said: _called(line, labels[said]) for said, line in rows.items()}
     suite, first = group[0]
     lines, apart = _on_one_split([*rows.values()])
     by_label = {rows[_says(line)].label: published for _, block in group for line in block.lines
@@ -164,7 +160,21 @@ def _merged(group: Sequence[tuple[Suite, Block]]) -> Board:
         published=by_label,
     )
     key = board_key(suite.task, first.dataset, suite.protocol)
-    return Board(key, suite.protocol, block, {name: tuple(found) for name, found in origins.items()}, tuple(apart))
+    stands = {labels[said]: tuple(found) for said, found in origins.items()}
+    return Board(key, suite.protocol, block, stands, tuple(apart))
+
+
+def _labels(rows: Mapping[str, Line], origins: Mapping[str, Sequence[Origin]]) -> dict[str, str]:
+    """Every row's name: its label, which of several so called the first with figures keeps; the others say their suite,
+    and where even that is taken a piece of what they say."""
+    given: dict[str, str] = {}
+    for said in sorted(rows, key=lambda said: not rows[said].done):
+        label = rows[said].label
+        for name in (label, f"{label} · {origins[said][0].suite}", f"{label} · {said[:6]}"):
+            if name not in given.values():
+                given[said] = name
+                break
+    return given
 
 
 def _says(line: Line) -> str:

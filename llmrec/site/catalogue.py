@@ -49,6 +49,11 @@ class Site:
                 found.setdefault(standing.line.runs[0].spec.method, []).append(standing)
         return dict(sorted(found.items()))
 
+    @property
+    def with_figures(self) -> int:
+        """How many methods have a finished row."""
+        return sum(any(standing.line.done for standing in rows) for rows in self.by_method.values())
+
     @cached_property
     def by_dataset(self) -> dict[str, list[Board]]:
         found: dict[str, list[Board]] = {}

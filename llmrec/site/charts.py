@@ -135,7 +135,7 @@ def bubbles(ours: Floats, theirs: Floats, a: str, b: str, metric: str, unit: str
     middle = (edges[:-1] + edges[1:]) / 2
     for i, j in np.argwhere(counts > 0).tolist():
         count, at, to = counts[i, j], float(middle[i]), float(middle[j])
-        radius = max(1.3, 11 * math.sqrt(count / most))
+        radius = max(2.0, 11 * math.sqrt(count / most))
         colour = OURS if j > i else THEIRS if j < i else GREY
         title = f"A about {to:.2f}, B about {at:.2f}: {count:,.0f} {unit}"
         parts.append(

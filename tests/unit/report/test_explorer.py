@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -41,9 +42,10 @@ name = "ease"
 """
 
 
-@pytest.fixture
-def shop(tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
     """A dataset of odd titles, and the records and answers of two of three rows."""
+    tmp_path = tmp_path_factory.mktemp("made")
     cards = tmp_path / "cards"
     cards.mkdir()
     (cards / "odd.toml").write_text(CARD.format(may="false"))
@@ -52,11 +54,22 @@ def shop(tmp_path, monkeypatch):
     items = [{"id": f"p{n}", "name": title} for n, title in enumerate(TITLES)]
     (cards / "products.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
     (tmp_path / "odd-suite.toml").write_text(SUITE)
-    monkeypatch.setenv("LLMREC_DATASETS", str(cards))
-    monkeypatch.setenv("LLMREC_CACHE", str(tmp_path / "cache"))
-    for planned in load_suite(tmp_path / "odd-suite.toml").runs(("popularity", "markov")):
-        answer(planned, tmp_path / "results")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LLMREC_DATASETS", str(cards))
+        patch.setenv("LLMREC_CACHE", str(tmp_path / "cache"))
+        for planned in load_suite(tmp_path / "odd-suite.toml").runs(("popularity", "markov")):
+            answer(planned, tmp_path / "results")
     return tmp_path
+
+
+@pytest.fixture
+def shop(made, tmp_path, monkeypatch):
+    """A copy of it that a test may spoil."""
+    folder = tmp_path / "shop"
+    shutil.copytree(made, folder)
+    monkeypatch.setenv("LLMREC_DATASETS", str(folder / "cards"))
+    monkeypatch.setenv("LLMREC_CACHE", str(folder / "cache"))
+    return folder
 
 
 def answer(planned, root):
