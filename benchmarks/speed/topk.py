@@ -6,7 +6,8 @@ A model of user and item factors (float32, 64 wide) goes through the suite's own
 history masked, ties counted, the relevant item's rank and the list of 20; then every metric of the task. No array of
 users x items is ever held: that would be 200 GB. What is held grows with the users alone (data, ranks, lists and
 metrics): it is printed beside the size of one batch of scores. The first --peer users are also answered by implicit's
-C++ top-k, whose lists must be the same; it masks the history too, but computes neither ranks nor metrics.
+C++ top-k, whose lists must be the same; it masks the history too, but computes neither ranks nor metrics. Fewer --users
+are a smaller measurement, and printed as such; seconds are proportional to them.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from llmrec.evaluate.answers import BATCH_BYTES
 from llmrec.types import Floats, Interactions, Split, Users
 
 ITEMS, WIDTH, HISTORY, K = 50_000, 64, 10, 20
+ALL_USERS = 1_000_000
 MIB = 2**20
 
 
@@ -86,7 +88,7 @@ def implicits(model: Factors, split: Split, n_users: int, threads: int) -> np.nd
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--users", type=int, default=1_000_000)
+    parser.add_argument("--users", type=int, default=ALL_USERS)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--peer", type=int, default=20_000, help="users that implicit answers as well; 0: none")
     given = parser.parse_args()
@@ -95,18 +97,23 @@ def main() -> None:
         os.execv(sys.executable, sys.orig_argv)
     split, model = split_of(given.users), Factors(given.users)
     before = memory("VmRSS")
-    print(f"{given.users:,} users x {ITEMS:,} items, {given.threads} threads, load {os.getloadavg()[0]:.1f}")
+    part = "" if given.users >= ALL_USERS else f" (NOT the full size of {ALL_USERS:,} users)"
+    print(f"{given.users:,} users x {ITEMS:,} items{part}, {given.threads} threads, load {os.getloadavg()[0]:.1f}")
     wall, cpu = time.perf_counter(), time.process_time()
     answers = answer(model, split, "test", k=K)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     assert answers.topk is not None
     batch = BATCH_BYTES // (8 * ITEMS) * ITEMS * 4 / MIB
-    print(f"answers   {given.users / wall:10,.0f} a second, {given.users / cpu:,.0f} a CPU second ({wall:.0f} s)")
+    print(
+        f"answers   {given.users / wall:10,.0f} a second, {given.users / cpu:,.0f} a CPU second ({wall:.0f} s)",
+        flush=True,
+    )
     print(f"memory    {memory():10,.0f} MiB at the peak; {before:,.0f} before; scores of a batch {batch:.0f}; "
           f"of all users {given.users * ITEMS * 4 / MIB:,.0f}")  # fmt: skip
-    began = time.perf_counter()
+    wall, cpu = time.perf_counter(), time.process_time()
     found = measure(answers, split, toy.items(ITEMS), None).metrics
-    print(f"metrics   {time.perf_counter() - began:10.1f} s for {len(found)} of them; peak {memory():,.0f} MiB")
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    print(f"metrics   {wall:10.1f} s, {cpu:.1f} CPU s for {len(found)} of them; peak {memory():,.0f} MiB", flush=True)
     if given.peer:
         some = min(given.peer, given.users)
         wall, cpu = time.perf_counter(), time.process_time()
