@@ -99,6 +99,7 @@ def _split_facts(board: Board) -> dict[str, Any]:
     return {
         "board": board,
         "protocol": protocol_words(board.protocol, board.block.spec.task),
+        "fold": first.spec.protocol.fold if first else None,
         "counts": [(words, counts[key]) for key, words in COUNTS.items() if key in counts],
         "prints": {key: first.fingerprints.get(key, "") for key in ("data", "split")} if first else {},
     }

@@ -206,6 +206,23 @@ def test_mistakes_are_one_sentence_and_touch_nothing(labs, tmp_path):
     assert [path.name for path in mine.iterdir()] == ["chapter.tex"]
 
 
+def test_one_finished_row_and_none_are_shown_too(tmp_path):
+    from .conftest import Lab
+
+    lab = Lab(tmp_path, users=20)
+    lab.set_up()
+    lab.keep("ease", "tfidf")
+    lab.write(lab.plan("tfidf"), Status.OOM, "16 GiB memory limit reached")
+    for finished in (0, 1):
+        found = survey([str(lab.folder / "demo.toml")], lab.results, lab.methods)
+        write_site(pages(found), tmp_path / "out")
+        assert broken_links(tmp_path / "out") == []
+        assert len(board_of(found).block.finished) == finished
+        assert not (tmp_path / "out" / "compare").exists()
+        assert "16 GiB memory limit reached" in next((tmp_path / "out" / "boards").iterdir()).read_text("utf-8")
+        lab.write(lab.plan("ease"))
+
+
 def test_a_build_that_fails_leaves_the_old_site(labs, tmp_path):
     out = tmp_path / "site"
     write_site([], out)
