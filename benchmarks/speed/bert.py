@@ -63,7 +63,7 @@ def pairs(options: argparse.Namespace) -> None:
     from llmrec.discover import load_method
 
     rng = np.random.default_rng(0)
-    texts = titles(2000, rng)
+    texts = titles(max(20, options.pairs // 2), rng)
     ctx = Context(seed=0, items=toy.items(1))
     found = load_classifier(load_method("bert-crossencoder")(window=options.window), ctx)
     n_users = max(1, options.pairs // 20)

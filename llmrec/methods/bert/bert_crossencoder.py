@@ -43,7 +43,7 @@ class BertCrossencoder:
     early_stops: ClassVar[bool] = True
     needs_text: ClassVar[bool] = True
     quick: ClassVar[dict[str, Any]] = {
-        "first_stage": {"method": "bert-biencoder", "params": {}, "k": 12}, "pretrained": False, "layers": 1,
+        "first_stage": {"method": "tfidf", "params": {}, "k": 12}, "pretrained": False, "layers": 1,
         "width": 32, "window": 18, "item_tokens": 6, "examples": 256, "negatives": 1, "epochs": 3, "warm_up": 0.3,
         "learning_rate": 1e-2, "head_factor": 1.0, "batch_size": 16, "validation_users": 10,
     }  # fmt: skip
