@@ -32,15 +32,15 @@ class _FirstToken(nn.Module):
         )
         mask = None if attention_mask is None else attention_mask[:, :, :1, :]
         read = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=attention.scaling)
-        answer: Tensor = self.layer.attention.output(read.transpose(1, 2).flatten(2), first)
-        made = self.layer.feed_forward_chunk(answer)
-        return made  # type: ignore[no-any-return]
+        attended = self.layer.attention.output(read.transpose(1, 2).flatten(2), first)
+        answer: Tensor = self.layer.feed_forward_chunk(attended)
+        return answer
 
 
 @contextlib.contextmanager
 def first_token_alone(model: Any) -> Iterator[None]:
     """While it lasts, the model's last layer answers for the first token alone, where its kind is known."""
-    stacks = [m for m in model.modules() if isinstance(m, nn.ModuleList) and type(m[-1]).__name__ in KINDS]
+    stacks = [m for m in model.modules() if isinstance(m, nn.ModuleList) and len(m) and type(m[-1]).__name__ in KINDS]
     if not stacks or getattr(model.config, "_attn_implementation", "") not in ("sdpa", "eager"):
         yield
         return
