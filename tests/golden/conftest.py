@@ -1,4 +1,4 @@
-"""Public datasets for all golden tests: read and split once a session, into a cache of the session's own."""
+"""Public datasets for all golden tests: parsed once a session, into a cache of its own; split once a module."""
 
 from __future__ import annotations
 
@@ -6,11 +6,17 @@ import pytest
 
 
 @pytest.fixture(scope="session")
-def public(mirror, tmp_path_factory):
+def parsed(tmp_path_factory):
+    """The cache that the datasets are parsed into."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def public(mirror, parsed):
     """``public(dataset)``: the loaded dataset. Skips where the mirror has no copy."""
     from llmrec.data import load
 
-    cache, loaded = tmp_path_factory.mktemp("cache"), {}
+    loaded = {}
 
     def data(dataset: str):
         if not (mirror / dataset).is_dir():
@@ -18,14 +24,14 @@ def public(mirror, tmp_path_factory):
         if dataset not in loaded:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv("LLMREC_MIRROR", str(mirror))
-                patch.setenv("LLMREC_CACHE", str(cache))
+                patch.setenv("LLMREC_CACHE", str(parsed))
                 loaded[dataset] = load(dataset)
         return loaded[dataset]
 
     return data
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def split_of(public):
     """``split_of(dataset, task, **protocol)``: split and items, as ``make_split`` gives them; each made once."""
     from llmrec.records import Protocol

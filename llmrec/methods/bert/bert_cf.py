@@ -36,7 +36,8 @@ from llmrec.types import Floats, Histories, Interactions, Split, Users
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-KINDS, MAPS = ("alpharec", "ease-text"), ("linear", "mlp")
+KINDS = ("alpharec", "ease-text")
+MAPS = ("linear", "mlp")
 
 
 class SmoothedTexts(nn.Module):
