@@ -38,6 +38,12 @@ def films_against_baseline(results):
 
 
 @table
+def products(results):
+    words = "What a user bought next, Amazon Beauty, in the public order: the whole catalogue is ranked. One seed so far."
+    return results_table(results, "reproduce", "amazon2014-beauty", ("ndcg@10", "recall@10"), words=words)
+
+
+@table
 def ratings(results):
     words = "The ratings of MovieLens-100K, five official folds."
     return results_table(results, "rating", "ml-100k", ("rmse", "mae", "auc"), words=words)
