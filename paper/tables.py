@@ -39,7 +39,9 @@ def films_against_baseline(results):
 
 @table
 def products(results):
-    words = "What a user bought next, Amazon Beauty in its public order: the whole catalogue is ranked. One seed so far."
+    words = (
+        "What a user bought next, Amazon Beauty in its public order: the whole catalogue is ranked. One seed so far."
+    )
     return results_table(results, "reproduce", "amazon2014-beauty", ("ndcg@10", "recall@10"), words=words)
 
 
