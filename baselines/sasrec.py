@@ -2,6 +2,9 @@
 
 Kang and McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018, with what later work found to matter: full
 cross-entropy over the catalogue in place of one sampled negative (Klenitskiy and Vasilev, RecSys 2023) and pre-norm.
+Item embeddings enter multiplied by the square root of their width, as in the authors' code: without it what attention
+adds drowns the item itself, and one sampled negative is too faint a signal to mend that (on Amazon Beauty validation
+ndcg@10 stalled at .020 in place of .027 after a third as many epochs).
 """
 
 from __future__ import annotations
@@ -51,7 +54,7 @@ class Transformer(nn.Module):
         initialise(self)
 
     def forward(self, ids: Tensor) -> Tensor:
-        x = self.items(ids) + self.positions.weight[: ids.shape[1]]
+        x = self.items(ids) * self.items.embedding_dim**0.5 + self.positions.weight[: ids.shape[1]]
         return self.norm(self.blocks(self.dropout(x)))
 
     @property
