@@ -12,12 +12,14 @@ import resource
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from llmrec.discover import MethodFile, arguments, find_methods, import_method, method_file
 from llmrec.errors import MethodError, Skip, UserError, nearest
 
 if TYPE_CHECKING:
     from llmrec.context import Context
-    from llmrec.types import Split
+    from llmrec.types import Floats, Split, Users
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,17 @@ class Part:
             UserError: a parameter out of its range. MethodError: its file raises when it is imported.
         """
         return import_method(self.file)(**arguments(self.name, self.params))
+
+    def require(self, where: str, verbs: tuple[str, ...]) -> None:
+        """
+        Raises:
+            UserError: it has none of these verbs.
+        """
+        if not set(self.file.verbs) & set(verbs):
+            raise UserError(
+                f"{where}: {self.name!r} answers another task: {' or '.join(verbs)} is wanted, and it has "
+                f"{', '.join(self.file.verbs) or 'nothing'}."
+            )
 
 
 def read_part(spec: Any, where: str, verbs: tuple[str, ...], also: tuple[str, ...] = ()) -> Part:
@@ -58,14 +71,11 @@ def read_part(spec: Any, where: str, verbs: tuple[str, ...], also: tuple[str, ..
         file = method_file(name, find_methods())
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
-    if not set(file.verbs) & set(verbs):
-        raise UserError(
-            f"{where}: {name!r} answers another task: {' or '.join(verbs)} is wanted, and it has "
-            f"{', '.join(file.verbs) or 'nothing'}."
-        )
+    part = Part(name, file, params)
+    part.require(where, verbs)
     if odd := sorted(set(params) - set(file.params)):
         raise UserError(f"{where} ({name!r}): unknown parameter {odd[0]!r}.{nearest(odd[0], file.params)}")
-    return Part(name, file, params)
+    return part
 
 
 def fit_part(part: Part, role: str, split: Split, ctx: Context) -> Any:
@@ -97,6 +107,12 @@ def fit_part(part: Part, role: str, split: Split, ctx: Context) -> Any:
         own["epochs"] = stage.chosen_epochs
     ctx.counts.update({f"{role}_{key}": n for key, n in own.items()})
     return method
+
+
+def scores_of(method: Any, users: Users) -> Floats:
+    """A part's scores as an array of its own, float64 [b, n_items]; a sparse matrix is filled up with zeros."""
+    scores = method.score(users)
+    return np.array(scores.toarray() if hasattr(scores, "toarray") else scores, dtype=np.float64)
 
 
 def _noted(ctx: Context, role: str, name: str) -> Any:

@@ -148,7 +148,7 @@ def loss_of_int8(options: argparse.Namespace) -> None:
     )  # fmt: skip
     method.fit(split, Context(seed=0, items=items, epochs=1))
     whole = task.validate(method, split)
-    method.model = in_int8(method.model)
+    method.scorer.model = in_int8(method.scorer.model)
     small = task.validate(method, split)
     for name in ("ndcg@10", "auc"):
         print(f"{options.impressions} {name}: float32 {whole[name]:.4f}, int8 {small[name]:.4f}")

@@ -10,7 +10,8 @@ import numpy as np
 
 from llmrec.best import best
 from llmrec.errors import UserError
-from llmrec.types import NO_ITEM, Users
+from llmrec.parts import scores_of
+from llmrec.types import NO_ITEM, Generated, Users
 
 if TYPE_CHECKING:
     from llmrec.context import Context
@@ -44,8 +45,7 @@ class FirstStage:
                 given = np.asarray(self.method.generate(some, self.k, exclude).items)
                 found[rows, : given.shape[1]] = given
                 continue
-            scores = self.method.score(some)
-            scores = np.array(scores.toarray() if hasattr(scores, "toarray") else scores, dtype=np.float64)
+            scores = scores_of(self.method, some)
             if exclude:
                 scores[some.histories.rows, some.histories.items] = -np.inf
             found[rows] = best(scores[:, by_priority], by_priority, self.k)[0]
@@ -72,27 +72,40 @@ class FirstStage:
         return {"first_stage_k": self.k, "first_stage_targets": len(hits), "first_stage_found": int(hits.sum())}
 
 
-def sampled_ndcg(stage: FirstStage, split: Split, ctx: Context, most: int) -> Callable[[Any], dict[str, float]]:
-    """A validation of ``topn`` on some users, drawn once: scoring pairs for all would take longer than training.
-    ndcg@10 and recall@10 of the reranked lists, missed targets included."""
+def on_some_users(
+    whole: Callable[[Any], dict[str, float]], split: Split, ctx: Context, most: int
+) -> Callable[[Any], dict[str, float]]:
+    """The validation ``whole`` of a reranker on some of its users, drawn once, missed targets included: scoring pairs
+    for all would take longer than training. ``most``: users (0: all)."""
     targets = split.targets("valid")
-    chosen = np.arange(len(targets))
-    if most and most < len(targets):
-        chosen = np.sort(ctx.rng("validation").permutation(len(targets))[:most])
-    users = Users(targets.users[chosen], split.known("valid").histories.take(targets.users[chosen]))
-    wanted = [targets.items[targets.indptr[row] : targets.indptr[row + 1]] for row in chosen]
-    discount = 1 / np.log2(np.arange(2, 12))
+    asked = targets.users[targets.counts > 0]
+    if not 0 < most < len(asked):
+        return whole
+    chosen = asked[np.sort(ctx.rng("validation").permutation(len(asked))[:most])]
 
     def validate(method: Any) -> dict[str, float]:
-        items = method.generate(users, 10, split.mask_history).items
-        ndcg, recall = [], []
-        for row, relevant in zip(items, wanted, strict=True):
-            hits = np.isin(row, relevant)
-            ndcg.append(float(discount[: len(row)][hits].sum() / discount[: len(relevant)].sum()))
-            recall.append(float(hits.sum() / len(relevant)))
-        return {"ndcg@10": float(np.mean(ndcg or [0.0])), "recall@10": float(np.mean(recall or [0.0]))}
+        means = whole(_AsksSome(method, chosen))  # over all users, of whom those who were not asked have zeros
+        return {name: mean * len(asked) / most for name, mean in means.items()}
 
     return validate
+
+
+@dataclass(frozen=True)
+class _AsksSome:
+    """Has lists of a reranker for the chosen users and empty ones for the others."""
+
+    method: Any
+    chosen: Int32  # ids of users
+
+    def generate(self, users: Users, k: int, exclude: bool) -> Generated:
+        rows = np.flatnonzero(np.isin(users.ids, self.chosen))
+        items, scores = np.full((len(users), k), NO_ITEM, np.int32), np.full((len(users), k), -np.inf, np.float32)
+        none = np.zeros(len(users), np.int32)
+        if len(rows):
+            made = self.method.generate(Users(users.ids[rows], users.histories.take(rows)), k, exclude)
+            width = made.items.shape[1]
+            items[rows, :width], scores[rows, :width] = made.items, made.scores
+        return Generated(items, scores, none, none, none, (items != NO_ITEM).sum(1).astype(np.int32))
 
 
 def sampled_rmse(split: Split, ctx: Context, most: int) -> Callable[[Any], dict[str, float]]:

@@ -15,6 +15,7 @@ from llmrec import toy
 from llmrec.context import Context
 from llmrec.discover import load_method
 from llmrec.errors import Skip, UserError
+from llmrec.evaluate import validate
 from llmrec.tasks import impressions as task
 from llmrec.tasks import rating
 from llmrec.types import Histories, Items, Split, Users
@@ -137,8 +138,8 @@ def test_base_and_correction_add_up(tiny: Path) -> None:
     moved = method.predict(users, asked) - base.predict(users, asked)
     assert (np.abs(moved) > 0).all()
     with torch.no_grad():
-        method.model.classifier.weight.zero_()
-        method.model.classifier.bias.zero_()
+        method.scorer.model.classifier.weight.zero_()
+        method.scorer.model.classifier.bias.zero_()
     assert np.allclose(method.predict(users, asked), base.predict(users, asked))
 
 
@@ -214,7 +215,7 @@ def test_reranks_what_the_first_stage_lists_and_counts_its_ceiling(tiny: Path) -
         first_stage={"method": "item-knn", "params": {}, "k": 5},
         **SMALL | {"examples": 32, "epochs": 1},
     )
-    ctx = Context(seed=0, items=items, validate=lambda m: {})
+    ctx = Context(seed=0, items=items, validate=lambda m: validate(m, split))
     method.fit(split, ctx)
     assert ctx.counts["first_stage_targets"] == 50 and 0 < ctx.counts["first_stage_found"] <= 50
     users = Users(np.arange(4, dtype=np.int32), split.known("test").histories.take(np.arange(4)))

@@ -13,7 +13,6 @@ counted (``first_stage_found`` of ``first_stage_targets``): the ceiling of recal
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -21,18 +20,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from llmrec.bert import examples
-from llmrec.bert.classifier import load_classifier
-from llmrec.bert.int8 import in_int8
-from llmrec.bert.pairs import Pairs, pair_scores
-from llmrec.bert.stage import FirstStage, sampled_ndcg
-from llmrec.bert.tune import Groups, fine_tune
+from llmrec.bert.scorer import PairScorer
+from llmrec.bert.stage import FirstStage, on_some_users
+from llmrec.bert.tune import Groups
 from llmrec.method import tune
 from llmrec.parts import fit_part, read_part
 from llmrec.types import NO_ITEM, Generated, Histories, Users
 
 if TYPE_CHECKING:
     from llmrec.context import Context
-    from llmrec.types import Floats, Int32, Int64, Split
+    from llmrec.types import Floats, Int32, Split
 
 
 @dataclass
@@ -83,19 +80,13 @@ class BertCrossencoder:
     int8: bool = False  # 8-bit weights and activations for the answers, on a CPU
 
     def fit(self, split: Split, ctx: Context) -> None:
-        self.device = ctx.device
-        classifier = load_classifier(self, ctx)
-        self.model = classifier.model
-        self.pairs = Pairs.of(classifier, ctx.items.texts, self.window, self.item_tokens)
+        self.scorer = PairScorer(self, ctx)
+        self.pairs = self.scorer.pairs
         self.stage = None if split.impressions else self._first_stage(split, ctx)
-        own = dataclasses.replace(ctx)
-        if self.stage is not None and ctx.validate is not None and not split.requests:
-            own.validate = sampled_ndcg(self.stage, split, ctx, self.validation_users)
-        fine_tune(self, self, classifier, self.pairs, own, lambda epoch: self._examples(split, ctx, epoch))
-        ctx.chosen_epochs = own.chosen_epochs
-        ctx.counts |= self.pairs.counts
-        if self.int8:
-            self.model = in_int8(self.model)
+        validate = ctx.validate
+        if validate is not None and self.stage is not None and not split.requests:
+            validate = on_some_users(validate, split, ctx, self.validation_users)
+        self.scorer.fine_tune(self, ctx, lambda epoch: self._examples(split, ctx, epoch), validate)
 
     def _first_stage(self, split: Split, ctx: Context) -> FirstStage:
         verbs = ("search",) if split.requests else ("score", "generate")
@@ -121,7 +112,7 @@ class BertCrossencoder:
 
     def rerank(self, users: Users, candidates: Histories) -> Floats:
         lefts, _ = self.pairs.histories(users.histories)
-        return self._score(lefts, candidates.rows, candidates.items)
+        return self.scorer.scores(lefts, candidates.rows, candidates.items)
 
     def generate(self, users: Users, k: int, exclude: bool) -> Generated:
         assert self.stage is not None
@@ -139,9 +130,6 @@ class BertCrossencoder:
         """The listed items [b, depth] by the pairs' scores, the k best: ids and scores [b, k]."""
         rows, places = np.nonzero(listed != NO_ITEM)
         scores = np.full(listed.shape, -np.inf, np.float32)
-        scores[rows, places] = self._score(lefts, rows, listed[rows, places])
+        scores[rows, places] = self.scorer.scores(lefts, rows, listed[rows, places])
         order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
         return np.take_along_axis(listed, order, 1), np.take_along_axis(scores, order, 1)
-
-    def _score(self, lefts: list[Int32], left_of: Int64, items: Int32) -> Floats:
-        return pair_scores(self.model, self.pairs, lefts, left_of, items, self.device)

@@ -10,18 +10,15 @@ A user is known by the ratings of training, newest first as far as they fit, the
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from llmrec.bert.classifier import load_classifier
 from llmrec.bert.examples import rating_marks, without
-from llmrec.bert.int8 import in_int8
-from llmrec.bert.pairs import Pairs, pair_scores
+from llmrec.bert.scorer import PairScorer
 from llmrec.bert.stage import sampled_rmse
-from llmrec.bert.tune import Groups, fine_tune
+from llmrec.bert.tune import Groups
 from llmrec.method import tune
 from llmrec.parts import fit_part, read_part
 
@@ -74,10 +71,8 @@ class BertRating:
     int8: bool = False  # 8-bit weights and activations for the answers, on a CPU
 
     def fit(self, split: Split, ctx: Context) -> None:
-        self.device = ctx.device
-        classifier = load_classifier(self, ctx)
-        self.model = classifier.model
-        self.pairs = Pairs.of(classifier, ctx.items.texts, self.window, self.item_tokens)
+        self.scorer = PairScorer(self, ctx)
+        self.pairs = self.scorer.pairs
         values = split.fit.frame["value"].to_numpy().astype(np.float64)
         self.mean = float(values.mean())
         self.under = self._base(split, ctx)
@@ -85,14 +80,8 @@ class BertRating:
         self.unit = max(float(left.std()), 1e-6)
         self.histories = split.fit.histories
         self.marks = rating_marks(values.tolist(), self.pairs)
-        own = dataclasses.replace(ctx)
-        if ctx.validate is not None:
-            own.validate = sampled_rmse(split, ctx, self.validation_ratings)
-        fine_tune(self, self, classifier, self.pairs, own, lambda epoch: self._examples(left / self.unit, ctx, epoch))
-        ctx.chosen_epochs = own.chosen_epochs
-        ctx.counts |= self.pairs.counts
-        if self.int8:
-            self.model = in_int8(self.model)
+        validate = None if ctx.validate is None else sampled_rmse(split, ctx, self.validation_ratings)
+        self.scorer.fine_tune(self, ctx, lambda epoch: self._examples(left / self.unit, ctx, epoch), validate)
 
     def _base(self, split: Split, ctx: Context) -> Any:
         """The fitted base, or None for the mean."""
@@ -117,8 +106,7 @@ class BertRating:
     def predict(self, users: Int32, items: Int32) -> Floats:
         asked, left_of = np.unique(users, return_inverse=True)
         lefts = self._read(asked)
-        output = pair_scores(self.model, self.pairs, lefts, left_of, items, self.device)
-        predicted: Floats = self._from_base(users, items) + self.unit * output
+        predicted: Floats = self._from_base(users, items) + self.unit * self.scorer.scores(lefts, left_of, items)
         return predicted
 
     def _read(self, asked: Int32) -> list[Int32]:

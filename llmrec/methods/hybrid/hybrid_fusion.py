@@ -24,7 +24,7 @@ import numpy as np
 from llmrec.best import best
 from llmrec.errors import UserError, nearest
 from llmrec.method import tune
-from llmrec.parts import fit_part, read_part
+from llmrec.parts import fit_part, read_part, scores_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -66,7 +66,7 @@ class HybridFusion:
         self.parts = {role: self._part(role) for role in ROLES}
 
     def _part(self, role: str) -> Any:
-        where = f"hybrid-fusion: parameter {role!r}"
+        where = _where(role)
         part = read_part(getattr(self, role), where, ("score", "generate", "search"))
         if self.by != "rank" and not {"score", "search"} & set(part.file.verbs):
             raise UserError(f"{where}: {part.name!r} writes lists and has no scores to fuse: set by = 'rank'.")
@@ -78,8 +78,8 @@ class HybridFusion:
             UserError: a part cannot be asked what the split asks.
         """
         wanted = ("search",) if split.requests else ("score", "generate")
-        for role in ROLES:
-            read_part(getattr(self, role), f"hybrid-fusion: parameter {role!r}", wanted)
+        for role, part in self.parts.items():
+            part.require(_where(role), wanted)
         self.candidates, self.mask_history = split.candidates, split.mask_history
         self.fitted = {role: fit_part(self.parts[role], role, split, ctx) for role in ROLES}
         if self.weight is not None:
@@ -153,8 +153,7 @@ class HybridFusion:
         if not callable(getattr(part, "score", None)):
             lists = part.generate(users, self.depth, self.mask_history)
             return self._reciprocal_places(lists.items, asked.shape)
-        scores = part.score(users)
-        scores = np.asarray(scores.toarray() if hasattr(scores, "toarray") else scores, np.float64)
+        scores = scores_of(part, users)
         if self.by == "rank":
             return self._reciprocal_ranks(standard(scores, asked), asked)
         made: Floats = (standard(scores, asked) if self.by == "z-score" else within_one(scores, asked)).astype(
@@ -177,6 +176,11 @@ class HybridFusion:
         ranks = rankdata(np.where(asked, -np.round(scores, 5), np.inf), axis=1)
         made: Floats = np.where(asked, 1 / (self.damping + ranks), 0).astype(np.float32)
         return made
+
+
+def _where(role: str) -> str:
+    """What begins a message about a part."""
+    return f"hybrid-fusion: parameter {role!r}"
 
 
 class _Remembered:
