@@ -5,6 +5,7 @@
     losses     the declared axis of losses: states x catalogue x wanted items -> the mean loss of a target
     fit        the epochs of training (on llmrec.training) and the scores of all items
     checks     parameters out of range, in one message
+    settings   the parameters that methods with attention share, checked by one call
 
 Conventions. Item ids are 0 .. n_items - 1; id ``n_items`` is the start of a history. Sequences are aligned on the left
 and padded on the right, so that a causal model needs no mask for the padding. A model maps ids int64 [b, t] to states

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 
 from llmrec.context import Context
 from llmrec.method import tune
-from llmrec.sequence import checks
 from llmrec.sequence.fit import fit_next_item, next_item_scores, seeded
 from llmrec.sequence.layers import Dropout, ItemEmbedding, initialise
 from llmrec.sequence.losses import declared_loss
+from llmrec.sequence.settings import check_attention
 from llmrec.types import Floats, Split, Users
 
 
@@ -72,12 +72,7 @@ class AttentionRanker:
 
     def __post_init__(self) -> None:
         self.mean_loss = declared_loss("attention-ranker", self.loss, self.negatives, self.calibration)
-        checks.at_least("attention-ranker", 1, length=self.length, width=self.width, heads=self.heads)
-        checks.at_least("attention-ranker", 1, batch_size=self.batch_size, epochs=self.epochs, patience=self.patience)
-        checks.at_least("attention-ranker", 0, weight_decay=self.weight_decay)
-        checks.above_zero("attention-ranker", learning_rate=self.learning_rate)
-        checks.share("attention-ranker", below_one=True, dropout=self.dropout)
-        checks.multiple("attention-ranker", width=self.width, heads=self.heads)
+        check_attention("attention-ranker", self)
 
     def fit(self, split: Split, ctx: Context) -> None:
         size = (self.length, self.width, self.heads, self.dropout)

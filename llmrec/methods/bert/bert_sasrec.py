@@ -26,6 +26,7 @@ from llmrec.sequence import checks
 from llmrec.sequence.fit import Step, fit_steps, next_item_scores, seeded
 from llmrec.sequence.layers import initialise
 from llmrec.sequence.losses import declared_loss
+from llmrec.sequence.settings import check_attention
 from llmrec.sequence.windows import shifted_windows
 from llmrec.text_features import text_features
 from llmrec.types import Floats, Histories, Split, Users
@@ -96,12 +97,8 @@ class BertSasrec:
     def __post_init__(self) -> None:
         self.mean_loss = declared_loss("bert-sasrec", self.loss, self.negatives, self.calibration)
         checks.one_of("bert-sasrec", "adaptor", self.adaptor, ADAPTORS)
-        checks.at_least("bert-sasrec", 1, length=self.length, width=self.width, layers=self.layers, heads=self.heads)
-        checks.at_least("bert-sasrec", 1, batch_size=self.batch_size, epochs=self.epochs, patience=self.patience)
-        checks.at_least("bert-sasrec", 0, weight_decay=self.weight_decay)
-        checks.above_zero("bert-sasrec", learning_rate=self.learning_rate)
-        checks.share("bert-sasrec", below_one=True, dropout=self.dropout)
-        checks.multiple("bert-sasrec", width=self.width, heads=self.heads)
+        checks.at_least("bert-sasrec", 1, layers=self.layers)
+        check_attention("bert-sasrec", self)
 
     def fit(self, split: Split, ctx: Context) -> None:
         text = torch.from_numpy(text_features("bert-sasrec", ctx, self.encoder, self.whiten))
