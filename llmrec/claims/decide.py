@@ -20,7 +20,8 @@ from llmrec import stats
 from llmrec.claims.read import Claim, Side, Verdict
 from llmrec.errors import UserError
 from llmrec.published.blocks import PublishedRun
-from llmrec.report.evidence import Block, Line
+from llmrec.records import Protocol
+from llmrec.report.evidence import Block, Line, check_same_users
 from llmrec.report.significance import LEVEL
 from llmrec.report.words import FAMILIES, display_name, listed
 from llmrec.types import Floats
@@ -120,17 +121,26 @@ def _on_dataset(claim: Claim, dataset: str, blocks: dict[str, list[Block]]) -> l
 
 
 def _block(claim: Claim, dataset: str, blocks: dict[str, list[Block]]) -> tuple[Block | None, str]:
-    """The block that can answer, or why there is none."""
+    """What can answer: the block of one suite; where none has all that is needed, or the claim names several, the rows
+    of several suites under one protocol. Or why nothing can."""
     fitting = {
         suite: block
         for suite, some in blocks.items()
         for block in some
         if block.dataset == dataset
         and block.spec.task == claim.task
-        and claim.suite in ("", suite)
+        and (not claim.suites or suite in claim.suites)
         and all(getattr(block.spec.protocol, key) == value for key, value in claim.protocol.items())
     }
-    whole = {suite: block for suite, block in fitting.items() if not _lacking(claim, block)}
+    if not fitting:
+        return None, f"no published suite asks {claim.task} on {dataset}" + (
+            " under its protocol" * bool(claim.protocol)
+        )
+    alone = {} if len(claim.suites) > 1 else fitting
+    whole = {suite: block for suite, block in alone.items() if not _lacking(claim, block)}
+    if not whole:
+        fitting = _together(fitting)
+        whole = {suites: block for suites, block in fitting.items() if not _lacking(claim, block)}
     if len(whole) > 1:
         raise UserError(
             f"claim {claim.id!r}: {listed(sorted(whole))} could all decide it on {dataset}. Name one: suite = "
@@ -138,38 +148,61 @@ def _block(claim: Claim, dataset: str, blocks: dict[str, list[Block]]) -> tuple[
         )
     if whole:
         return next(iter(whole.values())), ""
-    if not fitting:
-        return None, f"no published suite asks {claim.task} on {dataset}" + (
-            " under its protocol" * bool(claim.protocol)
-        )
-    lacking = min((_lacking(claim, block) for block in fitting.values()), key=len)
-    return None, f"no figures of {listed(lacking)}"
+    return None, f"no figures of {listed(min((_lacking(claim, block) for block in fitting.values()), key=len))}"
+
+
+def _together(blocks: dict[str, Block]) -> dict[str, Block]:
+    """The rows of all suites that have one protocol as one block, by the suites' names; a row that two suites share
+    stands once.
+
+    Raises:
+        UserError: they were not asked about the same users.
+    """
+    found: dict[str, Block] = {}
+    for protocol in dict.fromkeys(_protocol(block) for block in blocks.values()):
+        some = {suite: block for suite, block in blocks.items() if _protocol(block) == protocol}
+        lines: dict[tuple[str, ...], Line] = {}
+        for line in (line for block in some.values() for line in block.finished):
+            lines.setdefault(tuple(run.spec.run_id for run in line.runs), line)
+        check_same_users([run for line in lines.values() for run in line.done])
+        found[" + ".join(some)] = replace(next(iter(some.values())), lines=tuple(lines.values()))
+    return found
+
+
+def _protocol(block: Block) -> Protocol:
+    return block.spec.protocol.model_copy(update={"fold": None})
 
 
 def _parts(side: Side) -> list[Side]:
     """Each opponent by itself: each method, each family."""
-    return [Side(methods=[name]) for name in side.methods] + [Side(families=[name]) for name in side.families]
+    methods = [side.model_copy(update={"methods": [name]}) for name in side.methods]
+    return methods + [Side(families=[name]) for name in side.families]
 
 
 def _lacking(claim: Claim, block: Block) -> list[str]:
     """What a claim needs and a block has no figures of; of a's methods one is enough."""
     rivals = [part for part in _parts(claim.b) if not _lines(part, block)]
     sides = ([] if _lines(claim.a, block) else [claim.a]) + rivals
-    return [name for side in sides for name in (*side.methods, *(FAMILIES[family] for family in side.families))]
+    return [name for side in sides for name in (*_named(side), *(FAMILIES[family] for family in side.families))]
+
+
+def _named(side: Side) -> list[str]:
+    given = ", ".join(f"{key} {value}" for key, value in side.params.items())
+    return [f"{name} with {given}" if given else name for name in side.methods]
 
 
 def _lines(side: Side, block: Block) -> list[Line]:
+    """The rows of a side. A name means the row that is called so, else all rows of the method of this name; with
+    params it means those of the method's rows that have them."""
+    labels = set() if side.params else {line.label for line in block.lines}
     return [
         line
         for line in block.finished
-        if line.label in side.methods
-        or (line.runs[0].spec.method in side.methods and line.runs[0].spec.method not in _labels(block))
+        if (line.label in side.methods and line.label in labels)
+        or (line.runs[0].spec.method in side.methods and line.runs[0].spec.method not in labels)
         or line.family in side.families
+        if all(line.records[0].params.get(key) == value for key, value in side.params.items())
     ]
-
-
-def _labels(block: Block) -> set[str]:
-    return {line.label for line in block.lines}
 
 
 def _best(side: Side, block: Block) -> tuple[Line | None, str]:

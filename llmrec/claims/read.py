@@ -9,12 +9,15 @@
     metrics = ["auc"]
     a = { methods = ["bert-biencoder"] }  # the best of them, chosen on validation
     b = { families = ["content"] }        # each of them must be beaten: each method, the best of each family
+                                          # methods = [...], params = { signal = "random" }: only rows with these
     direction = "higher"                  # a's figure is to be higher than b's (default), or "lower"
     least = 0.0                           # by at least so much, or least_relative = 0.02: by 2 % of b's
     seeds = 5                             # needed of each method that uses its seed
     users = 300                           # or other units of the task
     protocol = { fit_data = "train" }     # options that the runs must have
-    suite = "impressions"                 # where several published suites could answer
+    suite = "impressions"                 # where several published suites could answer; or several, whose rows are
+                                          # taken together: suite = ["reproduce", "tuned-beauty"]. Without it the rows of
+                                          # all suites are, unless one has all that is needed
     says = "not decided"                  # what the paper says: the build fails when the records say otherwise
 
 ``b = { figure = 0.0384 }`` compares with a published figure. ``not_yet = "..."`` says why nothing can be compared yet.
@@ -49,6 +52,7 @@ class Side(_Part):
 
     methods: list[str] = Field(default=[], description="a list of methods or labels of rows")
     families: list[str] = Field(default=[], description="a list of families")
+    params: dict[str, Any] = Field(default={}, description="a table of parameters in force")
     figure: float | None = Field(default=None, description="a published figure")
 
     @property
@@ -74,9 +78,15 @@ class Claim(_Part):
     seeds: int = Field(default=SEEDS_FOR_A_CLAIM, ge=1, description="a whole number from 1")
     users: int = Field(default=SMALL, ge=2, description="a whole number from 2")
     protocol: dict[str, Any] = Field(default={}, description="a table of protocol options")
-    suite: str = Field(default="", description="a suite's name")
+    suite: str | list[str] = Field(default="", description="a suite's name, or a list of names")
     not_yet: str = Field(default="", description="why nothing can be compared yet")
     says: Verdict | None = Field(default=None, description="supported, refuted, not decided or not yet run")
+
+    @property
+    def suites(self) -> list[str]:
+        """The suites that are named; none where any may answer."""
+        named = [self.suite] if isinstance(self.suite, str) else self.suite
+        return [name for name in named if name]
 
 
 def read_claims(path: Path, known: set[str]) -> list[Claim]:
@@ -115,7 +125,7 @@ def _check(claim: Claim, where: str, known: set[str], bib: Path) -> None:
     task = TASKS[claim.task]
     _check_each(claim.datasets, set(dataset_names()), f"{where}: key 'datasets': no dataset")
     _check_each(claim.metrics, set(task.metrics), f"{where}: key 'metrics': task {claim.task!r} has no metric")
-    _check_each([claim.suite] if claim.suite else [], set(suite_names()), f"{where}: key 'suite': no suite")
+    _check_each(claim.suites, set(suite_names()), f"{where}: key 'suite': no suite")
     _check_each(
         list(claim.protocol), set(Protocol.model_fields), f"{where}: key 'protocol': the protocol has no option"
     )
@@ -124,13 +134,18 @@ def _check(claim: Claim, where: str, known: set[str], bib: Path) -> None:
         raise UserError(f"{where}: keys 'least' and 'least_relative' exclude each other.")
     if claim.not_yet:
         return  # nothing is compared, so methods may be named that do not exist yet
-    names = {*find_methods(), *known}
+    methods = find_methods()
+    names = {*methods, *known}
     for key, side in (("a", claim.a), ("b", claim.b)):
         if side.given != 1 or (key == "a" and side.figure is not None):
             choice = "methods or families" if key == "a" else "methods, families or figure"
             raise UserError(f"{where}: key {key!r}: expected a table with one of {choice}.")
         _check_each([n for n in side.methods if ":" not in n], names, f"{where}: key {key!r}: no method or row")
         _check_each(side.families, set(FAMILIES), f"{where}: key {key!r}: no family")
+        if side.params and not side.methods:
+            raise UserError(f"{where}: key {key!r}: params choose among the rows of methods, and none is named.")
+        for name in (n for n in side.methods if n in methods):
+            _check_each(list(side.params), set(methods[name].params), f"{where}: key {key!r}: {name} has no parameter")
 
 
 def _check_each(names: list[str], known: set[str], what: str) -> None:

@@ -1,5 +1,7 @@
 """Claims: verdicts from intervals and corrected tests, never from a mean; and every mistake in claims.toml."""
 
+from dataclasses import replace
+
 import pytest
 
 from llmrec.claims.decide import decide
@@ -114,6 +116,25 @@ def test_two_suites_that_could_decide_must_be_told_apart(blocks):
     assert decide([claim().model_copy(update={"suite": "demo"})], twice)[0].verdict == "supported"
 
 
+def test_rows_of_several_suites_stand_together_under_one_protocol(blocks):
+    (block,) = blocks["demo"]
+    parts = {name: [replace(block, lines=tuple(line for line in block.lines if line.label in labels))]
+             for name, labels in {"one": ("ease", "random"), "two": ("ease", "tfidf")}.items()}  # fmt: skip
+    (found,) = decide([claim("ease", {"methods": ["random", "tfidf"]})], parts)
+    assert found.verdict == "supported" and len(found.tests) == 2
+    (named,) = decide([claim("ease", "tfidf", suite=["one", "two"])], parts)  # two alone has both
+    assert named.tests[0].difference == found.tests[1].difference
+    assert verdict(parts, "ease", {"methods": ["random", "tfidf"]}, suite="one") == "not yet run"
+
+
+def test_rows_are_told_apart_by_their_parameters(blocks):
+    mini = {"methods": ["ease"], "params": {"encoder": "all-MiniLM-L6-v2"}}
+    assert verdict(blocks, mini, "random") == "supported"
+    other = mini | {"params": {"encoder": "other"}}
+    (found,) = decide([claim(mini, other)], blocks)
+    assert found.tests[0].missing == "no figures of ease with encoder other"
+
+
 def test_both_tables_name_every_verdict(blocks, capsys):
     from rich.console import Console
 
@@ -151,6 +172,7 @@ says = "supported"
             '{ families = ["gtp"] }',
             r"'a': no family 'gtp'. Did you mean 'gpt'",
         ),
+        ('random"]', 'ease"], params = { l3 = 1.0 }', r"'b': ease has no parameter 'l3'. Did you mean 'l2'\?"),
         ("users = 100", "user = 100", r"unknown key 'user'. Did you mean 'users'\?"),
         ('says = "supported"', 'says = "true"', r"'says': expected 'supported', 'refuted', 'not decided' or"),
         ("users = 100", 'users = "many"', r"'users': expected a whole number from 2, found 'many'"),
