@@ -16,7 +16,7 @@
     users = 300                           # or other units of the task
     protocol = { fit_data = "train" }     # options that the runs must have
     suite = "impressions"                 # where several published suites could answer; or several, whose rows are
-                                          # taken together: suite = ["reproduce", "tuned-beauty"]. Without it the rows of
+                                          # taken together: suite = ["reproduce", "tuned-beauty"]. Without it, those of
                                           # all suites are, unless one has all that is needed
     says = "not decided"                  # what the paper says: the build fails when the records say otherwise
 
