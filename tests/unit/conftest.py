@@ -53,7 +53,7 @@ def cut_off(tmp_path: Path) -> CutOff:
         with pytest.raises(Killed):
             killed.fit(split, Mortal(seed=3, items=items, folder=tmp_path))
         resumed.fit(split, Context(seed=3, items=items, folder=tmp_path, emit=events.append))
-        assert events[0]["resumed_at"] == 2
+        assert [event["resumed_at"] for event in events if "resumed_at" in event] == [2]
         return whole, resumed
 
     return train
