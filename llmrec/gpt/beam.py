@@ -2,7 +2,8 @@
 
 An item's score is the log of its id's probability: the sum over its tokens of full-vocabulary log-softmax terms, as in
 transformers' ``generate(num_beams=..., prefix_allowed_tokens_fn=..., length_penalty=0)``, whose items and scores the
-beam search reproduces. What makes it fast: a user's history is read once and shared by the user's beams, only children
+beam search reproduces. Where items have tokens of their own (`llmrec.gpt.leaves`), the last term is a softmax over the
+items below the prefix. What makes it fast: a user's history is read once and shared by the user's beams, only children
 of live prefixes are looked at, and masks are gathered from the trie for the whole batch at once.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from llmrec.gpt.leaves import ItemTokens
 from llmrec.gpt.model import GPT
 from llmrec.gpt.trie import Trie
 from llmrec.types import NO_ITEM
@@ -25,6 +27,7 @@ def beam_search(
     *,
     beams: int,
     excluded: Tensor | None = None,
+    leaves: ItemTokens | None = None,
     renormalise: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """The best items of b users and their scores, int64 and float32 [b, beams], best first; NO_ITEM and -inf at the end
@@ -35,6 +38,7 @@ def beam_search(
         lengths: tokens of each history [b].
         excluded: leaves that a user must not get (`Trie.excluded`). A prefix of which nothing else is left is dropped
             as soon as it comes up, so that it takes no beam from the others.
+        leaves: the model's tokens of the items, if it has them: the last step is theirs. Made of the same trie.
         renormalise: share each step's probability among the trie's children only.
     """
     b = len(tokens)
@@ -48,10 +52,13 @@ def beam_search(
         children = first[..., None] + torch.arange(here.widest, device=tokens.device)  # [b, m, widest]
         real = children < last[..., None]
         children = children.clamp_(max=len(below.token) - 1)
-        logits = model.logits(hidden).float()  # [b, m, vocabulary]
-        picked = logits.gather(2, below.token[children]).masked_fill_(~real, -torch.inf)  # [b, m, widest]
-        total = (picked if renormalise else logits).logsumexp(-1, keepdim=True)
-        candidates = (picked - total + scores[..., None]).flatten(1)  # [b, m * widest]
+        if leaves is not None and depth + 1 == trie.depth:
+            terms = leaves.log_probabilities(hidden.flatten(0, 1), nodes.flatten()).view(children.shape)
+        else:
+            logits = model.logits(hidden).float()  # [b, m, vocabulary]
+            picked = logits.gather(2, below.token[children]).masked_fill_(~real, -torch.inf)  # [b, m, widest]
+            terms = picked - (picked if renormalise else logits).logsumexp(-1, keepdim=True)
+        candidates = (terms + scores[..., None]).flatten(1)  # [b, m * widest]
         if excluded is not None:
             left, right = below.leaf[children].flatten(1), below.leaf[children + 1].flatten(1)
             gone = torch.searchsorted(excluded, right) - torch.searchsorted(excluded, left)
@@ -72,7 +79,15 @@ def beam_search(
 
 
 @torch.inference_mode()
-def score_all(model: GPT, trie: Trie, tokens: Tensor, lengths: Tensor, *, renormalise: bool = False) -> Tensor:
+def score_all(
+    model: GPT,
+    trie: Trie,
+    tokens: Tensor,
+    lengths: Tensor,
+    *,
+    leaves: ItemTokens | None = None,
+    renormalise: bool = False,
+) -> Tensor:
     """The score of every item of the catalogue, float32 [b, leaves]: column j is item ``trie.items[j]``.
 
     Each prefix is computed once. It is the truth that beam search is measured against, and affordable for small
@@ -85,6 +100,8 @@ def score_all(model: GPT, trie: Trie, tokens: Tensor, lengths: Tensor, *, renorm
     for depth in range(trie.depth):
         here, below = trie.levels[depth], trie.levels[depth + 1]
         parents = torch.repeat_interleave(here.child.diff())  # [nodes below]
+        if leaves is not None and depth + 1 == trie.depth:
+            return scores[:, parents] + _every_leaf(leaves, hidden, parents, here.child)
         logits = model.logits(hidden).float()  # [b, nodes here, vocabulary]
         picked = logits.flatten(1)[:, parents * logits.shape[2] + below.token]  # [b, nodes below]
         if renormalise:
@@ -98,3 +115,12 @@ def score_all(model: GPT, trie: Trie, tokens: Tensor, lengths: Tensor, *, renorm
             own = None if own is None else own[:, :, :, parents]
             hidden, own = model.branch(below.token.expand(b, -1), memory, own)
     return scores
+
+
+def _every_leaf(leaves: ItemTokens, hidden: Tensor, parents: Tensor, first: Tensor) -> Tensor:
+    """Log-probabilities of all leaves given their prefixes [b, leaves]; ``hidden`` [b, p, d]: after all prefixes."""
+    b, p, _ = hidden.shape
+    prefixes = torch.arange(p, device=hidden.device).repeat(b)
+    terms = leaves.log_probabilities(hidden.flatten(0, 1), prefixes).view(b, p, -1)  # [b, p, widest]
+    place = torch.arange(len(parents), device=hidden.device) - first[parents]
+    return terms[:, parents, place]

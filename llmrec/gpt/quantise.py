@@ -1,7 +1,7 @@
 """Semantic ids: item vectors become short codes by residual k-means, and every item gets an id of its own.
 
 Level 1 clusters the vectors, level 2 what level 1 left over, and so on: similar items share the front of their ids
-(TIGER, Rajput et al. 2023, with k-means in place of the RQ-VAE).
+(TIGER, Rajput et al. 2023, whose RQ-VAE is the other choice: `llmrec.gpt.rqvae`).
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ class ItemIds:
     sizes: tuple[int, ...]  # codes of each level
     collisions: int  # items that shared their codes with an earlier item before that was resolved
     error: float  # share of the vectors' variance that the codes do not tell
+    quantiser: str = "k-means"
 
     @property
     def vocabulary(self) -> int:
@@ -57,14 +58,21 @@ class ItemIds:
             use.append(len(used) / size)
             spread.append(float(np.exp(-(used * np.log(used)).sum())) / size)
         return {
-            "ids": self.fingerprint, "sizes": "x".join(map(str, self.sizes)), "collisions": self.collisions,
+            "ids": self.fingerprint, "quantiser": self.quantiser,
+            "sizes": "x".join(map(str, self.sizes)), "collisions": self.collisions,
             "unexplained": round(self.error, 4), "use": " ".join(f"{u:.2f}" for u in use),
             "perplexity": " ".join(f"{p:.2f}" for p in spread), "least_use": min(use),
         }  # fmt: skip
 
 
 def semantic_ids(
-    vectors: Floats, *, levels: int, codes: int, seed: int, resolve: Literal["nearest", "level"] = "nearest"
+    vectors: Floats,
+    *,
+    levels: int,
+    codes: int,
+    seed: int,
+    resolve: Literal["nearest", "level"] = "nearest",
+    quantiser: Literal["k-means", "rq-vae"] = "k-means",
 ) -> ItemIds:
     """Ids for items with the given vectors [n_items, d].
 
@@ -75,8 +83,13 @@ def semantic_ids(
     Raises:
         MethodError: there are fewer ids than items, or a codebook is used by less than half.
     """
-    books, labels, left = _residual_kmeans(vectors, levels, codes, seed)
-    error = float((left**2).sum() / max(((vectors - vectors.mean(0)) ** 2).sum(), 1e-12))
+    if quantiser == "rq-vae":
+        from llmrec.gpt.rqvae import rqvae
+
+        vectors, books, labels, error = rqvae(vectors, levels=levels, codes=codes, seed=seed)
+    else:
+        books, labels, left = _residual_kmeans(vectors, levels, codes, seed)
+        error = float((left**2).sum() / max(((vectors - vectors.mean(0)) ** 2).sum(), 1e-12))
     sizes = [len(book) for book in books]
     collisions = len(labels) - len(np.unique(labels, axis=0))
     use = [len(np.unique(labels[:, level])) / size for level, size in enumerate(sizes)]
@@ -92,7 +105,7 @@ def semantic_ids(
         sizes.append(int(number.max()) + 1)
     elif collisions:
         labels, sizes[-1] = _share_out(vectors, books, labels, codes)
-    return ItemIds(labels.astype(np.int32), tuple(sizes), collisions, error)
+    return ItemIds(labels.astype(np.int32), tuple(sizes), collisions, error, quantiser)
 
 
 def _residual_kmeans(

@@ -52,10 +52,10 @@ def context(split, **kwargs):
     return Context(seed=0, items=toy.items(split.n_items), validate=validate, **kwargs)
 
 
-@pytest.fixture(scope="module")
-def learnt():
+@pytest.fixture(scope="module", params=[False, True], ids=["codes", "item tokens"])
+def learnt(request):
     split = chain()
-    method = GptSemanticId(**SMALL)
+    method = GptSemanticId(**SMALL | {"item_tokens": request.param})
     method.fit(split, context(split))
     return method, split
 
@@ -144,12 +144,13 @@ def test_the_ids_are_logged():
     assert events[0]["ids"] == method.ids.fingerprint and events[0]["sizes"] == "8x8"
 
 
-def test_only_candidates_are_recommended():
+@pytest.mark.parametrize("item_tokens", [False, True])
+def test_only_candidates_are_recommended(item_tokens):
     import dataclasses
 
     candidates = np.arange(N_ITEMS) % 3 > 0
     split = dataclasses.replace(chain(), candidates=candidates)
-    method = GptSemanticId(**SMALL | {"epochs": 1})
+    method = GptSemanticId(**SMALL | {"epochs": 1, "item_tokens": item_tokens})
     method.fit(split, Context(seed=0, items=toy.items(N_ITEMS)))
     users = Users(np.arange(30, dtype=np.int32), split.known("test").histories.take(np.arange(30)))
     items = method.generate(users, N_ITEMS, True).items

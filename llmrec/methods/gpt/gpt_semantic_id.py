@@ -1,6 +1,7 @@
 """Items become semantic ids, and a small GPT trained from scratch on users' histories writes the next item's id.
 
-The idea is TIGER's (Rajput et al. 2023); the model is decoder-only and the ids come from residual k-means.
+The idea is TIGER's (Rajput et al. 2023); the model is decoder-only, and the ids come from residual
+k-means or, as there, from an RQ-VAE.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import torch.nn.functional as F
 
 from llmrec.errors import UserError, nearest
 from llmrec.gpt.beam import beam_search, score_all
+from llmrec.gpt.leaves import ItemTokens
 from llmrec.gpt.model import GPT, Shape
 from llmrec.gpt.quantise import START, ItemIds, semantic_ids
 from llmrec.gpt.signals import neighbour_factors, unit_rows
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 USERS_AT_ONCE = 64  # of equal history length, as far as possible; bounds the memory of a search
 SIGNALS = ("text", "text+collaborative", "collaborative", "random")
 RESOLVE = ("nearest", "level")
+QUANTISERS = ("k-means", "rq-vae")
 SEARCHES = ("beam", "exact")
 
 
@@ -62,8 +65,10 @@ class GptSemanticId:
     collaborative_reach: int = 5  # items at most so far apart count as neighbours
     levels: int = tune(2, low=2, high=4)
     codes: int = tune(0, choices=(0, 64, 128, 256))  # of each level; 0: as many as `enough_codes` says
+    quantiser: str = "k-means"  # residual k-means, or "rq-vae"
     resolve: str = "nearest"  # items with equal codes: "nearest" free code, or one more "level"
     # model
+    item_tokens: bool = False  # the last token of an id has, besides its code's vector, one of the item's own
     window: int = tune(50, low=5, high=100)  # items of history that are read
     layers: int = tune(2, low=1, high=6)
     heads: int = 4
@@ -91,10 +96,14 @@ class GptSemanticId:
             period=self.length,
         )  # fmt: skip
         self.model = GPT(shape).to(ctx.device)
+        self.leaves: ItemTokens | None = None
+        if self.item_tokens:
+            self.leaves = ItemTokens(self.model.tokens, self.trie).to(ctx.device)
+            self.model.tokens = self.leaves  # type: ignore[assignment]
         matrices = [p for p in self.model.parameters() if p.ndim == 2]
         vectors = [p for p in self.model.parameters() if p.ndim < 2]
         groups = [{"params": matrices, "weight_decay": self.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-        optimizer = torch.optim.AdamW(groups, lr=self.learning_rate, betas=(0.9, 0.98))
+        optimizer = torch.optim.AdamW(groups, lr=self.learning_rate, betas=(0.9, 0.98), fused=True)
 
         def run_epoch(epoch: int) -> float:
             total, targets = 0.0, 0
@@ -121,14 +130,24 @@ class GptSemanticId:
     def _loss(self, histories: Histories, starts: Int64, lengths: Int64) -> torch.Tensor:
         """Cross-entropy of every token of some windows, each predicted from those before it."""
         tokens = self._tokens(histories, starts, lengths)
-        ends = torch.from_numpy(lengths * self.length).to(tokens.device)
-        behind = torch.arange(tokens.shape[1] - 1, device=tokens.device) >= ends[:, None]
-        wanted = tokens[:, 1:].masked_fill(behind, -100)  # cross_entropy leaves out -100
-        logits = self.model.logits(self.model(tokens[:, :-1]))
-        return F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), label_smoothing=self.label_smoothing)
+        there = np.arange(int(lengths.max())) < lengths[:, None]  # [rows, items]
+        items = torch.from_numpy(np.flatnonzero(there)).to(tokens.device)
+        hidden = self.model(tokens[:, :-1]).view(-1, self.length, self.width)[items]  # [items, length, d]
+        wanted = tokens[:, 1:].reshape(-1, self.length)[items]
+        if self.leaves is None:
+            logits = self.model.logits(hidden).flatten(0, 1)
+            return F.cross_entropy(logits, wanted.flatten(), label_smoothing=self.label_smoothing)
+        last = self.leaves.loss(hidden[:, -1], wanted[:, -1] - self.ids.vocabulary, self.label_smoothing)
+        if self.length == 1:
+            return last / len(wanted)
+        codes = F.cross_entropy(
+            self.model.logits(hidden[:, :-1]).flatten(0, 1), wanted[:, :-1].flatten(),
+            label_smoothing=self.label_smoothing, reduction="sum",
+        )  # fmt: skip
+        return (codes + last) / wanted.numel()
 
     def _check(self) -> None:
-        choices = {"signal": SIGNALS, "resolve": RESOLVE, "search": SEARCHES}
+        choices = {"signal": SIGNALS, "quantiser": QUANTISERS, "resolve": RESOLVE, "search": SEARCHES}
         for name, known in choices.items():
             if (given := getattr(self, name)) not in known:
                 hint = nearest(str(given), known)
@@ -151,13 +170,18 @@ class GptSemanticId:
         codes = self.codes or enough_codes(split.n_items, self.levels)
         self.ids: ItemIds = semantic_ids(
             np.concatenate(parts, axis=1),
-            levels=self.levels, codes=codes, seed=ctx.seed_for("ids"), resolve=self.resolve,  # type: ignore[arg-type]
+            levels=self.levels, codes=codes, seed=ctx.seed_for("ids"),
+            resolve=self.resolve, quantiser=self.quantiser,  # type: ignore[arg-type]
         )  # fmt: skip
         ctx.log("fit", **self.ids.report())
         tokens = self.ids.tokens
         self.length = tokens.shape[1]  # tokens an item
-        self.trie = build_trie(tokens, split.candidates, ctx.device)
-        self.id_tokens = torch.from_numpy(tokens.astype(np.int64)).to(ctx.device)  # [n_items, length]
+        self.trie = build_trie(tokens, None if self.item_tokens else split.candidates, ctx.device)
+        self.never = np.flatnonzero(~split.candidates).astype(np.int32) if self.item_tokens else np.empty(0, np.int32)
+        written = tokens.astype(np.int64)  # [n_items, length]
+        if self.item_tokens:
+            written[:, -1] = self.ids.vocabulary + self.trie.leaf_of[:-1]
+        self.id_tokens = torch.from_numpy(written).to(ctx.device)
 
     def _tokens(self, histories: Histories, starts: Int64, lengths: Int64) -> torch.Tensor:
         """The start token and the ids of ``lengths`` items from events ``starts`` on, padded behind: [rows, tokens]."""
@@ -178,7 +202,10 @@ class GptSemanticId:
             tokens = self._tokens(histories, histories.indptr[1:][rows] - kept[rows], kept[rows])
             lengths = torch.from_numpy(1 + kept[rows] * self.length).to(tokens.device)
             own = histories.take(rows)
-            seen = self.trie.excluded(own.last(int(own.lengths.max(initial=0)))) if exclude else None
+            barred = [own.last(int(own.lengths.max(initial=0)))] if exclude else []
+            if len(self.never):
+                barred.append(np.tile(self.never, (len(rows), 1)))
+            seen = self.trie.excluded(np.concatenate(barred, axis=1)) if barred else None
             found, value = self._search(tokens, lengths, k, seen)
             width = min(k, found.shape[1])
             items[rows, :width] = found[:, :width].cpu().numpy()
@@ -190,8 +217,10 @@ class GptSemanticId:
         self, tokens: torch.Tensor, lengths: torch.Tensor, k: int, seen: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         if self.search == "beam":
-            return beam_search(self.model, self.trie, tokens, lengths, beams=max(self.beams, k), excluded=seen)
-        scores = score_all(self.model, self.trie, tokens, lengths)
+            return beam_search(
+                self.model, self.trie, tokens, lengths, beams=max(self.beams, k), excluded=seen, leaves=self.leaves
+            )
+        scores = score_all(self.model, self.trie, tokens, lengths, leaves=self.leaves)
         if seen is not None:
             scores = F.pad(scores, (0, 1)).scatter_(1, seen, -torch.inf)[:, :-1]
         scores, leaves = scores.topk(min(k, len(self.trie)), dim=1)
