@@ -12,12 +12,12 @@ dropout .5, about 2,000 targets a step, under each loss that they share with our
     gbce              256         -                        gBCE
     sampled-softmax   256         -                        sampled_softmax (its own negatives for each target)
 
-RecBole makes each prefix of a history a row with one target, and drops out attention weights also; its inner size is
-ours, 256. RecTools trains, as ours, every position of a window; it is given inner size 256 too (its own is the width),
-and of each user it takes the newest 51 items only. Counted are training targets per second of whole training steps,
-batching included. A RecBole epoch (48 batches) takes minutes, so --batches of them are timed per round unless --full
-is given; the others are timed over whole epochs. Sides alternate, after one batch or epoch to warm up; the median round
-counts.
+The feed-forward nets are as wide as the states, as in SASRec's paper, ours and RecTools'; RecBole's is set to it (its
+own is 256). RecBole makes each prefix of a history a row with one target, and drops out attention weights also.
+RecTools trains, as ours, every position of a window, and of each user it takes the newest 51 items only. Counted are
+training targets per second of whole training steps, batching included. A RecBole epoch (48 batches) takes minutes, so
+--batches of them are timed per round unless --full is given; the others are timed over whole epochs. Sides alternate,
+after one batch or epoch to warm up; the median round counts.
 RecTools is no dependency; install it anywhere, and say where:
 
     pip install --target peer --no-deps rectools==0.19.0 typeguard attrs pytorch-lightning lightning-utilities \\
@@ -121,7 +121,7 @@ def recbole_side(
     """A function that trains so many batches of an epoch (None: all) with RecBole's trainer, and what that is."""
     from recbole.model.sequential_recommender import SASRec
 
-    method = load_method("recbole:SASRec")(model="SASRec", config={"loss_type": IN_RECBOLE[loss]})
+    method = load_method("recbole:SASRec")(model="SASRec", config={"loss_type": IN_RECBOLE[loss], "inner_size": 64})
     ctx = Context(seed=0, items=items, validate=lambda _: {})
     config = method._settings(SASRec, ctx, folder, "", "")
     data = train_data(config, split, ctx)
@@ -143,14 +143,6 @@ def rectools_side(split: Split, loss: str) -> Callable[[int], Timed]:
     from pytorch_lightning import Callback, Trainer
     from rectools.dataset import Dataset
     from rectools.models import SASRecModel
-    from rectools.models.nn.transformers.net_blocks import PointWiseFeedForward
-    from rectools.models.nn.transformers.sasrec import SASRecTransformerLayers
-
-    class Layers(SASRecTransformerLayers):  # type: ignore[misc]
-        def __init__(self, n_blocks: int, n_factors: int, n_heads: int, dropout_rate: float, **_: Any) -> None:
-            super().__init__(n_blocks, n_factors, n_heads, dropout_rate)
-            for block in self.transformer_blocks:
-                block.feed_forward = PointWiseFeedForward(n_factors, 4 * n_factors, dropout_rate, torch.nn.ReLU())
 
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
@@ -182,7 +174,7 @@ def rectools_side(split: Split, loss: str) -> Callable[[int], Timed]:
         n_blocks=RECBOLE_SIZE["layers"], n_heads=RECBOLE_SIZE["heads"], n_factors=RECBOLE_SIZE["width"],
         dropout_rate=RECBOLE_SIZE["dropout"], session_max_len=RECBOLE_SIZE["length"], lr=RECBOLE_SIZE["learning_rate"],
         batch_size=RECBOLE_SIZE["batch_size"], loss=IN_RECTOOLS[loss], n_negatives=NEGATIVES[loss] or 1, gbce_t=0.75,
-        get_trainer_func=trainer, transformer_layers_type=Layers,
+        get_trainer_func=trainer,
     )  # fmt: skip
     targets = int((split.fit.histories.lengths.clip(max=RECBOLE_SIZE["length"] + 1) - 1).clip(min=0).sum())
 
