@@ -13,35 +13,16 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from llmrec.context import Context
 from llmrec.method import tune
 from llmrec.sequence import checks
+from llmrec.sequence.attention import CausalBlock
 from llmrec.sequence.fit import fit_next_item, next_item_scores, seeded
 from llmrec.sequence.layers import Dropout, ItemEmbedding, initialise
 from llmrec.sequence.losses import declared_loss
+from llmrec.sequence.settings import check_attention
 from llmrec.types import Floats, Split, Users
-
-
-class Block(nn.Module):
-    """One layer, as its authors wrote it: a normed query asks the stream as it is (equation 5); what comes out is
-    normed and goes on through a feed-forward net of the same width (equation 6)."""
-
-    def __init__(self, width: int, heads: int, dropout: float):
-        super().__init__()
-        self.heads, self.dropout = heads, Dropout(dropout)
-        self.norm_1, self.norm_2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.query, self.key_value, self.mix = (nn.Linear(width, n * width) for n in (1, 2, 1))
-        self.up, self.down = nn.Linear(width, width), nn.Linear(width, width)
-
-    def forward(self, x: Tensor) -> Tensor:  # [b, t, d] -> [b, t, d]
-        b, t, d = x.shape
-        q = self.query(self.norm_1(x)).view(b, t, self.heads, d // self.heads).transpose(1, 2)
-        k, v = self.key_value(x).view(b, t, 2, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
-        seen = F.scaled_dot_product_attention(q, k, v, is_causal=True)  # [b, heads, t, d / heads]
-        x = self.norm_2(x + self.dropout(self.mix(seen.transpose(1, 2).reshape(b, t, d))))
-        return x + self.dropout(self.down(F.relu(self.up(x))))
 
 
 class Transformer(nn.Module):
@@ -51,7 +32,7 @@ class Transformer(nn.Module):
     def __init__(self, n_items: int, length: int, width: int, layers: int, heads: int, dropout: float):
         super().__init__()
         self.items, self.positions = ItemEmbedding(n_items, width), nn.Embedding(length, width)
-        self.blocks = nn.Sequential(*(Block(width, heads, dropout) for _ in range(layers)))
+        self.blocks = nn.Sequential(*(CausalBlock(width, heads, dropout) for _ in range(layers)))
         self.norm, self.dropout = nn.LayerNorm(width), Dropout(dropout)
         initialise(self)
 
@@ -88,12 +69,8 @@ class SASRec:
 
     def __post_init__(self) -> None:
         self.mean_loss = declared_loss("sasrec", self.loss, self.negatives, self.calibration)
-        checks.at_least("sasrec", 1, length=self.length, width=self.width, layers=self.layers, heads=self.heads)
-        checks.at_least("sasrec", 1, batch_size=self.batch_size, epochs=self.epochs, patience=self.patience)
-        checks.at_least("sasrec", 0, weight_decay=self.weight_decay)
-        checks.above_zero("sasrec", learning_rate=self.learning_rate)
-        checks.share("sasrec", below_one=True, dropout=self.dropout)
-        checks.multiple("sasrec", width=self.width, heads=self.heads)
+        checks.at_least("sasrec", 1, layers=self.layers)
+        check_attention("sasrec", self)
 
     def fit(self, split: Split, ctx: Context) -> None:
         size = (self.length, self.width, self.layers, self.heads, self.dropout)

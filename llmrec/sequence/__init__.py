@@ -1,6 +1,7 @@
 """What methods that read a user's items in order share, so that a method's own file holds its network and little else.
 
     layers     dropout, the items' embeddings with their start token, the initialisation of weights
+    attention  SASRec's layer
     windows    histories cut into batches of inputs and targets; the question when users are asked
     losses     the declared axis of losses: states x catalogue x wanted items -> the mean loss of a target
     fit        the epochs of training (on llmrec.training) and the scores of all items
