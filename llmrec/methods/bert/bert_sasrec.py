@@ -20,11 +20,11 @@ import torch
 from torch import Tensor, nn
 
 from llmrec.context import Context
-from llmrec.gpt.model import Block, Shape
 from llmrec.method import tune
 from llmrec.sequence import checks
+from llmrec.sequence.attention import CausalBlock
 from llmrec.sequence.fit import Step, fit_steps, next_item_scores, seeded
-from llmrec.sequence.layers import initialise
+from llmrec.sequence.layers import Dropout, initialise
 from llmrec.sequence.losses import declared_loss
 from llmrec.sequence.settings import check_attention
 from llmrec.sequence.windows import shifted_windows
@@ -37,16 +37,16 @@ ADAPTORS = ("linear", "mlp")
 class TextTransformer(nn.Module):
     """Item ids [b, t] -> what each position expects next [b, t, d]; sequences are padded on the right."""
 
-    def __init__(self, text: Tensor, known: Tensor, shape: Shape, adaptor: str, ids: bool):
+    def __init__(self, text: Tensor, known: Tensor, settings: BertSasrec):
         """text float32 [n_items, d_text]; known bool [n_items]: the items of training, which alone may have ids."""
         super().__init__()
-        d_text, d = text.shape[1], shape.width
+        d_text, d, dropout = text.shape[1], settings.width, settings.dropout
         hidden = (nn.Linear(d_text, 2 * d), nn.GELU(), nn.Linear(2 * d, d))
-        self.adaptor = nn.Linear(d_text, d) if adaptor == "linear" else nn.Sequential(*hidden)
-        self.ids = nn.Embedding(len(text), d) if ids else None
-        self.start, self.positions = nn.Embedding(1, d), nn.Embedding(shape.context, d)
-        self.blocks = nn.Sequential(*(Block(shape) for _ in range(shape.layers)))
-        self.norm, self.dropout = nn.LayerNorm(d), nn.Dropout(shape.dropout)
+        self.adaptor = nn.Linear(d_text, d) if settings.adaptor == "linear" else nn.Sequential(*hidden)
+        self.ids = nn.Embedding(len(text), d) if settings.ids else None
+        self.start, self.positions, self.scale = nn.Embedding(1, d), nn.Embedding(settings.length, d), d**0.5
+        self.blocks = nn.Sequential(*(CausalBlock(d, settings.heads, dropout) for _ in range(settings.layers)))
+        self.norm, self.dropout = nn.LayerNorm(d), Dropout(dropout)
         initialise(self)
         self.text: Tensor
         self.known: Tensor
@@ -61,7 +61,7 @@ class TextTransformer(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         self.catalogue = self.items()  # once for the input and the output of a step
-        x = nn.functional.embedding(ids, torch.cat([self.catalogue, self.start.weight]))
+        x = nn.functional.embedding(ids, torch.cat([self.catalogue, self.start.weight])) * self.scale
         hidden: Tensor = self.blocks(self.dropout(x + self.positions.weight[: ids.shape[1]]))
         normed: Tensor = self.norm(hidden)
         return normed
@@ -103,8 +103,7 @@ class BertSasrec:
     def fit(self, split: Split, ctx: Context) -> None:
         text = torch.from_numpy(text_features("bert-sasrec", ctx, self.encoder, self.whiten))
         known = torch.from_numpy(np.bincount(split.fit.item, minlength=split.n_items) > 0)
-        shape = Shape(0, self.length, self.layers, self.heads, self.width, self.dropout)
-        self.model = seeded(lambda: TextTransformer(text, known, shape, self.adaptor, self.ids), ctx)
+        self.model = seeded(lambda: TextTransformer(text, known, self), ctx)
         fit_steps(self, self.model, ctx, lambda epoch: self.steps(split.fit.histories, known, ctx, epoch))
 
     def steps(self, histories: Histories, known: Tensor, ctx: Context, epoch: int) -> Iterator[Step]:
