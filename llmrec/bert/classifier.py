@@ -59,10 +59,10 @@ def load_classifier(settings: Settings, ctx: Context) -> Classifier:
         raise UserError(f"depth = {settings.depth!r}, expected one of {', '.join(DEPTHS)}.{hint}")
     found = locate(settings.encoder)
     ctx.models[settings.encoder] = found.revision if settings.pretrained else f"{found.revision} (tokenizer alone)"
-    tokenizer = _tokenizer(found)
+    tokenizer = tokenizer_of(found)
     torch.manual_seed(ctx.seed_for("initialisation"))
     model, fresh = _pretrained(found, settings) if settings.pretrained else _fresh(found, settings)
-    _check_tokenizer(found, tokenizer, model)
+    check_tokenizer(found, tokenizer, model)
     window = min(int(tokenizer.model_max_length), positions(model.config))
     if settings.checkpointing:
         getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()  # named so from 6 on
@@ -128,7 +128,7 @@ def _close(name: str, here: list[str]) -> str:
     return hint if "Did you mean" in hint else ""
 
 
-def _tokenizer(found: Encoder) -> Any:
+def tokenizer_of(found: Encoder) -> Any:
     from transformers import AutoTokenizer
 
     try:
@@ -140,7 +140,7 @@ def _tokenizer(found: Encoder) -> Any:
         ) from None
 
 
-def _check_tokenizer(found: Encoder, tokenizer: Any, model: Any) -> None:
+def check_tokenizer(found: Encoder, tokenizer: Any, model: Any) -> None:
     rows = model.get_input_embeddings().num_embeddings
     if len(tokenizer) > rows:
         raise UserError(

@@ -55,7 +55,7 @@ def next_items(
     position = np.arange(len(histories.items)) - histories.indptr[:-1][histories.rows]
     events = _some(np.flatnonzero((position > 0) & candidates[histories.items]), most, rng)
     owners = histories.rows[events]
-    prefixes = _prefixes(histories, owners, position[events])
+    prefixes = prefixes_of(histories, owners, position[events])
     n_hard = round(hard * negatives) if stage is not None else 0
     pool = np.flatnonzero(candidates)
     items = np.empty((len(events), 1 + negatives), np.int32)
@@ -104,7 +104,7 @@ def both(first: Groups, second: Groups) -> Groups:
     return Groups([*first.lefts, *second.lefts], [*first.rights, *second.rights], first.m)
 
 
-def _prefixes(histories: Histories, owners: Int64, lengths: Int64) -> Histories:
+def prefixes_of(histories: Histories, owners: Int64, lengths: Int64) -> Histories:
     """The first items of some histories."""
     indptr = np.concatenate([[0], np.cumsum(lengths)])
     source = np.repeat(histories.indptr[:-1][owners] - indptr[:-1], lengths) + np.arange(indptr[-1])

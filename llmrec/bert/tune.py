@@ -67,7 +67,7 @@ def fine_tune(
         MethodError: the loss is not finite.
     """
     model = classifier.model
-    optimizer = torch.optim.AdamW(_rates(model, settings), fused=True)
+    optimizer = torch.optim.AdamW(rates_of(model, settings), fused=True)
     for group in optimizer.param_groups:
         group["first"] = group["lr"]
     epochs = max(settings.epochs, ctx.epochs or 0)
@@ -80,7 +80,7 @@ def fine_tune(
         steps = list(_steps(groups, max(1, settings.batch_size // groups.m), ctx.rng("order", epoch)))
         total = 0.0
         for i, rows in enumerate(steps):
-            factor = _schedule((epoch + i / len(steps)) / epochs, settings.warm_up)
+            factor = schedule((epoch + i / len(steps)) / epochs, settings.warm_up)
             for group in optimizer.param_groups:
                 group["lr"] = group["first"] * factor
             total += _step(model, pairs, groups, rows, settings, ctx.device) * len(rows)
@@ -127,13 +127,13 @@ def _steps(groups: Groups, size: int, rng: np.random.Generator) -> Iterator[Int6
             yield steps[i]
 
 
-def _schedule(done: float, warm_up: float) -> float:
+def schedule(done: float, warm_up: float) -> float:
     """The learning rate's factor after a share ``done`` of all steps."""
     rise = min(1.0, (done + 1e-3) / warm_up) if warm_up else 1.0
     return rise * max(0.0, 1.0 - done)
 
 
-def _rates(model: Any, settings: Settings) -> list[dict[str, Any]]:
+def rates_of(model: Any, settings: Settings) -> list[dict[str, Any]]:
     """The optimiser's groups: each layer's learning rate is ``layer_decay`` times that of the layer above, the
     embeddings' is lowest and the output's highest; vectors (biases, norms) do not decay."""
     layers = layers_of(model)

@@ -29,7 +29,7 @@ from llmrec.bert.depth import trained  # noqa: E402
 from llmrec.bert.first_token import first_token_alone  # noqa: E402
 from llmrec.bert.int8 import in_int8  # noqa: E402
 from llmrec.bert.pairs import Pairs, forward, in_batches, pair_scores  # noqa: E402
-from llmrec.bert.tune import Groups, _rates, _schedule, fine_tune  # noqa: E402
+from llmrec.bert.tune import Groups, fine_tune, rates_of, schedule  # noqa: E402
 
 WORDS = (("cat", "dog", "horse"), ("hammer", "saw", "drill"))
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ";", ":", *"12345", *WORDS[0], *WORDS[1]]
@@ -261,9 +261,9 @@ def test_how_deep_it_is_trained(tmp_path: Path) -> None:
     found, _, _ = loaded(deep, texts, layers=2)
     assert len(found.model.bert.encoder.layer) == 2 and found.fresh == 33  # the checkpoint has a pooler
     settings = load_method("bert-crossencoder")(learning_rate=1.0, layer_decay=0.5, head_factor=10.0)
-    rates = {group["lr"] for group in _rates(loaded(deep, texts)[0].model, settings)}
+    rates = {group["lr"] for group in rates_of(loaded(deep, texts)[0].model, settings)}
     assert rates == {10.0, 1.0, 0.5, 0.25, 0.125}
-    assert _schedule(0.0, 0.1) < 0.02 and _schedule(0.1, 0.1) == 0.9 and _schedule(1.0, 0.1) == 0
+    assert schedule(0.0, 0.1) < 0.02 and schedule(0.1, 0.1) == 0.9 and schedule(1.0, 0.1) == 0
 
 
 def test_lora_trains_little_and_scores_as_the_whole_does_before(tmp_path: Path) -> None:
