@@ -11,12 +11,26 @@ from matplotlib.patheffects import withStroke
 
 from llmrec import stats
 from llmrec.manuscript import NotYet, canvas, figure
-from llmrec.report import plots
+from llmrec.report import plots, tuning
 from llmrec.report.words import FAMILIES, MINUS, cost_unit, display_name
 
 HEADLINE = ("ml-100k", "ml-100k")  # suite and dataset whose methods are shown one by one
-GAINS = ("ml-100k", "impressions", "impressions-zh", "requests")  # suites of the heat map, in order
+GAINS = (
+    "ml-100k",
+    "tuned-ml-1m",
+    "tuned-beauty",
+    "impressions",
+    "impressions-zh",
+    "requests",
+)  # suites of the heat map, in order
+TUNED = ("tuned-ml-100k", "ml-100k")  # suite and dataset whose searches are shown
 LEVEL = 0.05
+GENERATOR = "gpt-semantic-id"
+SLICES = (
+    {"head": "popular targets", "tail": "other targets", "cold": "new targets"},
+    {"low": "short", "mid": "middling", "high": "long"},
+)
+SIGNALS = {"random": "random", "collaborative": "collaborative", "text": "text", "text+collaborative": "both"}
 
 
 @figure
@@ -173,42 +187,67 @@ def column_name(block):
 def broken(name):
     """A long name on two lines, parted after the hyphen nearest to its middle."""
     places = [place for place, letter in enumerate(name, 1) if letter == "-"]
-    if len(name) <= 12 or not places:
+    if len(name) <= 9 or not places:
         return name
     at = min(places, key=lambda place: abs(place - len(name) / 2))
     return f"{name[:at]}\n{name[at:]}"
 
 
 def heat_map(table, marks, rows, columns):
-    with canvas((6.4, 1.5 + 0.19 * len(rows))) as (drawn, axes):
+    with canvas((6.4, 1.7 + 0.165 * len(rows))) as (drawn, axes):
         image = axes.imshow(np.clip(table, -100, 100), cmap="PuOr_r", vmin=-100, vmax=100, aspect="auto")
         for (row, column), words in marks.items():
             shade = table[row, column]
             ink = "white" if np.isfinite(shade) and abs(shade) > 45 else plots.INK
             axes.text(column, row, words, ha="center", va="center", fontsize=6.5, color=ink)
-        axes.set_xticks(range(len(columns)), columns, fontsize=6.5)
+        axes.set_xticks(range(len(columns)), columns, fontsize=6)
         axes.set_yticks(range(len(rows)), rows)
         axes.xaxis.tick_top()
         axes.tick_params(length=0)
         axes.set_facecolor("#ececef")  # not run
         axes.grid(visible=False)
         axes.spines[:].set_visible(False)
-        bar = drawn.colorbar(image, ax=axes, shrink=0.8, aspect=25, pad=0.02)
-        bar.set_label("Gain over the best baseline (%)")
+        bar = drawn.colorbar(image, ax=axes, location="bottom", shrink=0.5, aspect=40, pad=0.02)
+        bar.set_label("Gain over the best baseline (%)", fontsize=7)
+        bar.ax.tick_params(labelsize=6.5)
         bar.outline.set_visible(False)
     return drawn
 
 
 @figure
-def slices_items(results):
-    """Accuracy where the target is a popular item, one of the others, or new."""
-    return untitled(plots.slices(results.block(*HEADLINE), "items"))
+def slices(results):
+    """Accuracy by popularity of the target and by length of the user's history, methods from best to worst; in brackets
+    the number of users."""
+    block = results.block(*HEADLINE)
+    metric = block.task.primary
+    lines = sorted(block.finished, key=lambda line: block.task.better * fmean(line.figures(metric)))
+    with canvas((6.4, 1.1 + 0.15 * len(lines)), ncols=2, sharey=True) as (drawn, panels):
+        for axes, kind, words in zip(panels, ("items", "users"), SLICES, strict=True):
+            for number, (part, label) in enumerate(words.items()):
+                name = f"{kind}:{part}"
+                size = max(figures.get(block.task.unit, 0) for line in lines for figures in parts(line, name))
+                if size < plots.FEWEST_USERS:
+                    continue
+                places = [place for place, line in enumerate(lines) if parts(line, name)]
+                values = [fmean(one[metric] for one in parts(lines[place], name)) for place in places]
+                shade = plots.SLICE_STYLE[number][0]
+                axes.plot(values, places, "osD"[number], color=shade if number else "white", markersize=5,
+                          markeredgecolor=plots.INK, markeredgewidth=0.7, label=f"{label} ({size:,.0f})",
+                          clip_on=False, zorder=3)  # fmt: skip
+            axes.set_yticks(range(len(lines)), [display_name(line) for line in lines])
+            axes.tick_params(axis="y", length=0)
+            axes.set_xlim(left=0)
+            axes.set_xlabel(f"{metric} (mean over users and seeds)")
+            axes.set_title(" ")  # room for the legend, which would squeeze the panel if the layout counted it
+            legend = axes.legend(loc="lower left", bbox_to_anchor=(-0.03, 0.99), ncols=3, handletextpad=0,
+                                 columnspacing=0.5, fontsize=6.5)  # fmt: skip
+            legend.set_in_layout(False)
+    return drawn
 
 
-@figure
-def slices_users(results):
-    """Accuracy for users with short, middling and long histories."""
-    return untitled(plots.slices(results.block(*HEADLINE), "users"))
+def parts(line, name):
+    """A slice's figures in each of a row's records that have it."""
+    return [record.slices[name] for record in line.records if name in record.slices]
 
 
 @figure
@@ -237,6 +276,96 @@ def seeds(results):
 def learning_curves(results):
     """Accuracy on validation after each epoch, a line a seed."""
     return untitled(plots.learning_curves(results.block(*HEADLINE)))
+
+
+@figure
+def tuning_curves(results):
+    """The best validation figure after each trial of the search for a row's parameters."""
+    budgets = tuning.frozen(results.studies(*TUNED))
+    return untitled(tuning.tuning_curves(budgets, TUNED[1]))
+
+
+@figure
+def beams_exactness(results):
+    """What a narrow beam costs: accuracy, and users whose figure is that of the search through the whole catalogue."""
+    found = [group for group in alike(results, ("search", "beams")) if any(exact(line) for line in group[1])]
+    if not found:
+        raise NotYet(f"not yet run: no published suite has {GENERATOR} with several beams and with search = 'exact'")
+    block, lines = found[0]
+    truth = next(line for line in lines if exact(line))
+    metric, interval = block.task.primary, results.findings(block).interval
+    beams = sorted((setting(line, "beams"), line) for line in lines if not exact(line))
+    widths = [width for width, _ in beams]
+    with canvas((6.4, 2.6), ncols=2) as (drawn, (left, right)):
+        colour, mark = plots.FAMILY_STYLE["gpt"]
+        for width, line in beams:
+            left.vlines(width, *interval(line, metric), color=colour, linewidth=0.9, alpha=0.8)
+        left.plot(widths, [fmean(line.figures(metric)) for _, line in beams], marker=mark, color=colour)
+        level = fmean(truth.figures(metric))
+        left.axhline(level, color=plots.INK, linestyle="--", linewidth=0.8)
+        left.annotate("every item scored", (widths[0], level), (0, 3), textcoords="offset points", fontsize=7)
+        left.set_ylabel(f"{metric} (bars: 95 % interval)")
+        left.set_ylim(bottom=0)
+        same = [100 * agreement(line.values(metric), truth.values(metric)) for _, line in beams]
+        right.plot(widths, same, marker=mark, color=colour)
+        right.set_ylabel(f"Users with the {metric}\nof the exact search (%)")
+        for axes in (left, right):
+            axes.set_xscale("log", base=2)
+            axes.set_xticks(widths, [str(width) for width in widths])
+            axes.set_xlabel("Beams (count, log scale)")
+    return drawn
+
+
+def agreement(some, others):
+    """The share of users whose figure is the same [seeds, users], over the seeds that both have."""
+    seeds = min(len(some), len(others))
+    return float(np.isclose(some[:seeds], others[:seeds]).mean())
+
+
+@figure
+def semantic_ids(results):
+    """What the generator's ids are made of, all else equal: each seed's figure, the interval over users and seeds."""
+    groups = alike(results, ("signal",))
+    if not groups:
+        raise NotYet(f"not yet run: no published suite has {GENERATOR} with several signals and all else equal")
+    with canvas((3.1 * len(groups[:2]) + 0.6, 2.5), ncols=len(groups[:2]), squeeze=False) as (drawn, rows):
+        for (block, lines), axes in zip(groups, rows[0], strict=False):
+            metric, interval = block.task.primary, results.findings(block).interval
+            order = sorted(lines, key=lambda line: list(SIGNALS).index(setting(line, "signal")))
+            colour, mark = plots.FAMILY_STYLE["gpt"]
+            for place, line in enumerate(order):
+                axes.vlines(place, *interval(line, metric), color=colour, linewidth=5, alpha=0.3)
+                figures = line.figures(metric)
+                axes.plot([place] * len(figures), figures, mark, color=colour, markersize=6, linestyle="none",
+                          markeredgecolor=plots.INK, markeredgewidth=0.4)  # fmt: skip
+            names = [f"{SIGNALS[setting(line, 'signal')]} ({len(line.by_seed)})" for line in order]
+            axes.set_xticks(range(len(order)), names)
+            axes.set_xlim(-0.5, len(order) - 0.5)
+            axes.set_ylim(bottom=0)
+            axes.set_xlabel(f"Signal of the ids on {block.dataset} (seeds)")
+            axes.set_ylabel(f"{metric} (bar: 95 % interval)")
+            axes.grid(axis="x", visible=False)
+    return drawn
+
+
+def alike(results, names):
+    """(block, rows) of the generator's rows that differ in these parameters and in nothing else, most rows first."""
+    groups = []
+    for block, lines in results.lines_of(GENERATOR):
+        kinds = {}
+        for line in lines:
+            rest = {key: value for key, value in line.records[0].params.items() if key not in names}
+            kinds.setdefault(repr(sorted(rest.items())), []).append(line)
+        groups += [(block, same) for same in kinds.values() if len(same) > 1]
+    return sorted(groups, key=lambda group: -len(group[1]))
+
+
+def setting(line, name):
+    return line.records[0].params[name]
+
+
+def exact(line):
+    return setting(line, "search") == "exact"
 
 
 def untitled(drawn):

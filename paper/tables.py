@@ -8,9 +8,11 @@ from dataclasses import replace
 
 from llmrec.claims import show
 from llmrec.manuscript import table
-from llmrec.report.table import main_table
-from llmrec.report.words import cost_columns, metric_column
+from llmrec.report.table import Notes, main_table
+from llmrec.report.words import cost_columns, display_name, listed, metric_column
 from llmrec.report.write import caption, statistics_table
+
+AS_BEFORE = "Means, intervals, bold and marks as in the first table, each within its dataset."
 
 
 def results_table(results, suite, dataset, metrics, costs=("fit", "parameters"), words=""):
@@ -38,11 +40,19 @@ def films_against_baseline(results):
 
 
 @table
+def tuned(results):
+    """The classic opponents after an equal search, on three datasets."""
+    metrics = ("ndcg@10", "recall@10", "coverage@10")
+    words = "Twenty trials of search on validation for every row with a parameter to search."
+    return stacked(results, [("tuned-ml-100k", "ml-100k"), ("tuned-ml-1m", "ml-1m-noratings"),
+                             ("tuned-beauty", "amazon2014-beauty")], metrics, ("fit",), "tuned", words)  # fmt: skip
+
+
+@table
 def products(results):
-    words = (
-        "What a user bought next, Amazon Beauty in its public order: the whole catalogue is ranked. One seed so far."
-    )
-    return results_table(results, "reproduce", "amazon2014-beauty", ("ndcg@10", "recall@10"), words=words)
+    words = "One seed. Rows without figures wait for their runs."
+    places = [("reproduce", "amazon2014-beauty"), ("reproduce", "ml-1m-noratings")]
+    return stacked(results, places, ("ndcg@10", "recall@10"), ("fit", "parameters"), "reproduce", words)
 
 
 @table
@@ -53,28 +63,46 @@ def ratings(results):
 
 @table
 def news(results):
-    words = "Which of ten news items shown was clicked, English titles."
-    return results_table(results, "impressions", "mind-mini", ("auc", "mrr", "ndcg@10"), words=words)
-
-
-@table
-def news_chinese(results):
-    words = "The same clicks, Chinese titles."
-    return results_table(results, "impressions-zh", "mind-mini-zh", ("auc", "mrr", "ndcg@10"), words=words)
+    places = [("impressions", "mind-mini"), ("impressions-zh", "mind-mini-zh")]
+    words = "Which of ten news items shown was clicked: English titles, then the same clicks with Chinese ones."
+    return stacked(results, places, ("auc", "mrr", "ndcg@10"), ("fit", "parameters"), "impressions", words)
 
 
 @table
 def requests(results):
-    """The three datasets one after another, each with its own rows."""
-    blocks = results.blocks("requests")
-    metrics = ("ndcg@10", "precision@10", "recall@10")
-    tables = [results_table(results, "requests", block.dataset, metrics, ("answer",)) for block in blocks]
-    groups = tuple(
-        (f"{block.dataset} ({block.n_users} requests)", tuple(row for _, rows in one.groups for row in rows))
-        for block, one in zip(blocks, tables, strict=True)
-    )
-    words = f"Items for a request in words, three datasets. {tables[0].caption}"
-    return replace(tables[0], name="requests", caption=words, groups=groups)
+    places = [("requests", block.dataset) for block in results.blocks("requests")]
+    words = "Items for a request in words."
+    return stacked(results, places, ("ndcg@10", "precision@10", "recall@10"), ("answer",), "requests", words)
+
+
+def stacked(results, places, metrics, costs, name, words):
+    """The tables of several (suite, dataset) one below another, each with its own rows; label tab:NAME.
+
+    Rows without figures are named with the reason in the caption.
+    """
+    blocks = [results.block(*place) for place in places]
+    notes, groups, without = Notes(), [], {}
+    for place, block in zip(places, blocks, strict=True):
+        one = results_table(results, *place, metrics, costs)
+        done = {line.label for line in block.lines if line.done}
+        rows = tuple(relettered(row, one.notes, notes) for row in one.rows if row.label in done)
+        groups.append((f"{block.dataset} ({block.n_users:,} {block.task.unit})", rows))
+        for line in (line for line in block.lines if not line.done):
+            without.setdefault(line.runs[0].reason, {})[display_name(line)] = None
+    said = "".join(f" {reason[:1].upper()}{reason[1:]}: {listed(list(names))}." for reason, names in without.items())
+    one = results_table(results, *places[0], metrics, costs)
+    return replace(one, name=name, caption=f"{words}{said} {AS_BEFORE}", groups=tuple(groups), notes=notes)
+
+
+def relettered(row, own, notes):
+    """A row whose footnotes have the letters of another table's ``notes``."""
+    texts = dict(own)
+
+    def mapped(letters):
+        return tuple(notes.letter(texts[letter]) for letter in letters)
+
+    cells = {key: replace(cell, notes=mapped(cell.notes)) for key, cell in row.cells.items()}
+    return replace(row, cells=cells, notes=mapped(row.notes))
 
 
 @table

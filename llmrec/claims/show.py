@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from llmrec.claims.decide import Decided, Test
 from llmrec.report.formats import latex_text
 from llmrec.report.significance import p_words
-from llmrec.report.words import NO_FIGURE, p_value, signed
+from llmrec.report.words import NO_FIGURE, listed, p_value, signed
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -60,19 +60,24 @@ def latex(found: Sequence[Decided]) -> str:
     lines = [
         "% needs \\usepackage{booktabs,longtable,array}",
         r"\setlength{\tabcolsep}{4pt}",
-        r"\begin{longtable}{@{}*{3}{>{\raggedright}p{0.16\linewidth}}>{\raggedright}p{0.19\linewidth}l"
-        r">{\raggedright\arraybackslash}p{0.2\linewidth}@{}}",
+        r"\begin{longtable}{@{}>{\raggedright}p{0.15\linewidth}>{\raggedright}p{0.08\linewidth}"
+        r">{\raggedright}p{0.29\linewidth}p{0.17\linewidth}r>{\raggedright\arraybackslash}p{0.17\linewidth}@{}}",
         r"\toprule", head, r"\midrule", r"\endhead", r"\bottomrule", r"\endfoot",
     ]  # fmt: skip
     for number, decided in enumerate(found):
         lines += [r"\addlinespace"] if number else []
         cite = f"~\\cite{{{decided.claim.cite}}}" if decided.claim.cite else ""
-        lines.append(
-            f"\\multicolumn{{6}}{{@{{}}p{{\\linewidth}}@{{}}}}{{\\textbf{{{latex_text(decided.claim.text)}}}{cite}: "
-            f"\\emph{{{decided.verdict}}}}} \\\\*"
-        )
-        lines += [_latex_row(test) for test in decided.tests]
+        text = f"\\textbf{{{latex_text(decided.claim.text)}}}{cite}: \\emph{{{decided.verdict}}}"
+        lines.append(_across(text) + r" \\*")
+        lines += [_latex_row(test) for test in decided.tests if not test.missing]
+        for why_not in dict.fromkeys(test.missing for test in decided.tests if test.missing):
+            datasets = listed([test.dataset for test in decided.tests if test.missing == why_not])
+            lines.append(_across(latex_text(f"{datasets}: not yet run: {why_not}")) + r" \\")
     return "\n".join([*lines, r"\end{longtable}"]) + "\n"
+
+
+def _across(text: str) -> str:
+    return rf"\multicolumn{{6}}{{@{{}}p{{\linewidth}}@{{}}}}{{\raggedright {text}}}"
 
 
 def _latex_row(test: Test) -> str:

@@ -139,7 +139,8 @@ def _note(
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(foreign_marked(text), "utf-8")
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        entries[name] = {"made_by": by, "sha256": digest, "runs": list(results.used)}
+        studies = {"studies": results.used_studies} if results.used_studies else {}
+        entries[name] = {"made_by": by, "sha256": digest, "runs": list(results.used), **studies}
     runs |= results.used
 
 

@@ -1,6 +1,7 @@
 r"""Every number that prose may need, under a name: ``\N{ml-100k/sasrec/ndcg@10}`` in main.tex.
 
     SUITE/ROW/METRIC, with /low, /high (95 % interval) and /spread (over seeds); SUITE/ROW/fit-cpu-seconds, ...
+    ("(not yet run)" where a row has no figures)
     SUITE/ROW/gain, /gain-low, /gain-high, /gain-relative, /p   against the best baseline
     SUITE/best and SUITE/baseline (names), SUITE/best/figure, ...
     claim/ID/verdict, claim/ID/effect, claims/total, claims/supported, ...
@@ -38,6 +39,7 @@ HEAD = r"""% Made by `llmrec paper`; not to be edited.
 \newcommand{\N}[1]{\ifcsname n:#1\endcsname\csname n:#1\endcsname\else
   \PackageError{llmrec}{there is no number called `#1'}{generated/numbers.tex lists all of them.}\fi}
 """
+NOT_YET = "(not yet run)"
 COSTS = {
     "fit_cpu_seconds": quantity, "answer_cpu_seconds": quantity, "fit_seconds": quantity, "answer_seconds": quantity,
     "answers_per_second": quantity, "parameters": count, "peak_rss_bytes": gibibytes,
@@ -78,8 +80,8 @@ def _of_block(block: Block, findings: Findings) -> Iterator[tuple[str, str]]:
     yield "rows", str(len(block.finished))
     yield "seeds", str(len(block.seeds))
     yield "runs", str(sum(run.ok for run in block.runs))
-    for line in (line for line in block.lines if line.done):
-        for key, value in _of_line(line, block, findings):
+    for line in block.lines:
+        for key, value in _of_line(line, block, findings) if line.done else _of_none(block):
             yield f"{slug(line.label)}/{key}", value
     if findings.best:
         yield "best", display_name(findings.best)
@@ -117,6 +119,12 @@ def _of_line(line: Line, block: Block, findings: Findings) -> Iterator[tuple[str
             yield f"{metric}/high", show(bounds[1])
     for key, show in COSTS.items():
         yield key.replace("_", "-"), show(fmean(line.costs(key)))
+
+
+def _of_none(block: Block) -> Iterator[tuple[str, str]]:
+    """Of a row without figures: the text stays true, and is built, while runs are missing."""
+    for key in (*dict.fromkeys((*block.metrics, *block.task.accuracy)), *(key.replace("_", "-") for key in COSTS)):
+        yield key, NOT_YET
 
 
 def _of_claims(results: Results) -> Iterator[tuple[str, str]]:

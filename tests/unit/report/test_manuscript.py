@@ -5,13 +5,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from llmrec.cli import paper as commands
 from llmrec.errors import UserError
-from llmrec.manuscript import make, pdf
+from llmrec.manuscript import NotYet, make, pdf, style
 from llmrec.manuscript.numbers import slug
 from llmrec.manuscript.proof import read_proof
 from llmrec.manuscript.register import find_artefacts
@@ -232,6 +233,33 @@ def test_pareto_ranks_and_cliques():
         module["broken"]("hetrec2011-lastfm-2k") == "hetrec2011-\nlastfm-2k"
         and module["broken"]("ml-100k") == "ml-100k"
     )
+
+
+def generator(figure, **params):
+    """A finished row of the generator on ten users with one seed."""
+    values = np.full((1, 10), figure)
+    values[0, 0] = 1.0
+    settings = {"signal": "text", "search": "beam", "beams": 50, "width": 64} | params
+    return SimpleNamespace(records=[SimpleNamespace(params=settings)], by_seed=((),), figures=lambda _: [figure],
+                           values=lambda _: values)  # fmt: skip
+
+
+def test_ablations_compare_rows_that_differ_in_nothing_else(tmp_path):
+    module = {}
+    exec((ROOT / "paper" / "figures.py").read_text("utf-8"), module)
+    lines = [generator(0.1, signal="random"), generator(0.2), generator(0.19, beams=10), generator(0.2, search="exact"),
+             generator(0.9, signal="random", width=128)]  # fmt: skip
+    block = SimpleNamespace(dataset="beauty", task=SimpleNamespace(primary="ndcg@10"))
+    found = SimpleNamespace(interval=lambda *_: (0.05, 0.3))
+    results = SimpleNamespace(lines_of=lambda _: [(block, lines)], findings=lambda _: found)
+    ((_, signals),) = module["alike"](results, ("signal",))
+    assert [line.figures("") for line in signals] == [[0.1], [0.2]]
+    assert module["agreement"](lines[2].values(""), lines[3].values("")) == 0.1
+    for name in ("semantic_ids", "beams_exactness"):
+        assert style.save(module[name].make(results), tmp_path / name) == []
+    for name in ("semantic_ids", "beams_exactness"):
+        with pytest.raises(NotYet, match="not yet run"):
+            module[name].make(SimpleNamespace(lines_of=lambda _: []))
 
 
 def test_rows_with_odd_labels_have_plain_names():
