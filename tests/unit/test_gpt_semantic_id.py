@@ -66,6 +66,14 @@ def test_a_deterministic_chain_is_learnt_completely(learnt):
     assert hits(method, split, "test") == 1.0
 
 
+def test_other_peoples_histories_are_worth_chance(learnt):
+    method, split = learnt
+    users, targets = next(iter(split.batches("test", 150)))
+    others = np.random.default_rng(1).permutation(len(users))
+    answer = method.generate(Users(users.ids, users.histories.take(others)), 3, False)
+    assert (answer.items[:, 0] == targets.items).mean() < 0.2
+
+
 def test_batch_size_does_not_change_the_answer(learnt):
     method, split = learnt
     whole = next(method.generate(users, 10, True) for users, _ in split.batches("test", 1000))
