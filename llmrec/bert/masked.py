@@ -3,11 +3,11 @@
 A place of a history holds an item, whose vector is the sum of its tokens' vectors; a hidden item's is the sum of the
 levels' masks. With one token an item this is BERT4Rec (Sun et al., CIKM 2019; baselines/bert4rec.py, layer for layer).
 
-With several, the tokens of a hidden item are guessed in steps, those that are known already being filled in: masked
-language modelling of the id, and mask-predict (Ghazvininejad et al., EMNLP 2019) when it answers, one token a step from
-the coarsest on. What is filled in enters at its place before the last layer, which reads the history anew; the layers
-below, and what other places see, know the place as hidden. So the history is read once for all ids, every prefix of an
-id costs one place of one layer, and the score of every item is exact.
+With several, the tokens of a hidden item are guessed in steps, those before being filled in: masked language modelling
+of the id, and mask-predict (Ghazvininejad et al., EMNLP 2019) when it answers, one token a step from the coarsest on,
+in place of the surest first. What is filled in enters at its place before the last layer, which reads the history anew;
+the layers below, and what other places see, know the place as hidden. So the history is read once for all ids, every
+prefix of an id costs one place of one layer, and the score of every item is exact.
 """
 
 from __future__ import annotations
@@ -62,6 +62,8 @@ class MaskedIds(nn.Module):
         self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
         self.norm, self.dropout = nn.LayerNorm(width), Dropout(dropout)
         self.guess = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width))
+        if len(sizes) > 1:  # as loud as what the layers below say of a place, or it would go unheard
+            self.tell = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width))
         initialise(self)
         self.codes: Tensor  # [n_items + 1, levels]; the last row is the hidden item
         self.register_buffer("codes", torch.from_numpy(np.vstack([ids, sizes]).astype(np.int64)), persistent=False)
@@ -77,13 +79,17 @@ class MaskedIds(nn.Module):
             made = made + tokens(self.codes[ids, level])
         return cast(Tensor, made)
 
-    def filled(self, codes: Tensor, known: Tensor) -> Tensor:
-        """What known tokens change at their place: [..., levels] codes and bool -> [..., d]."""
-        changes = [
-            known[..., [level]] * (tokens(codes[..., level]) - tokens.weight[-1])
-            for level, tokens in enumerate(cast("list[ItemEmbedding]", list(self.levels)))
-        ]
-        return torch.stack(changes).sum(0)
+    def filled(self, codes: Tensor, told: int) -> Tensor:
+        """What the first ``told`` (at least 1) of an id's tokens add at its place: codes [..., levels] -> [..., d]."""
+        known = [cast(Tensor, self.levels[level](codes[..., level])) for level in range(told)]
+        return cast(Tensor, self.tell(torch.stack(known).sum(0)))
+
+    def with_told(self, history: Tensor, at: Tensor, codes: Tensor, told: int) -> Tensor:
+        """Places [b, t, d] of which those ``at`` [n] (counted through) are told the first tokens of ``codes``
+        [n, levels]."""
+        if not told:
+            return history
+        return history.flatten(0, 1).index_add(0, at, self.filled(codes, told)).view_as(history)
 
     def read(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """Histories [b, t], padded with -1 on either side -> what the last layer looks at [b, t, d], and bool [b, t]:
@@ -110,13 +116,6 @@ def places_to_hide(items: Int64, share: float, last_only: float, rng: np.random.
     alone = (rng.random((len(items), 1)) < last_only) | ~drawn.any(axis=1, keepdims=True)
     newest = there & ~np.roll(np.pad(there, ((0, 0), (0, 1))), -1, axis=1)[:, :-1]
     return torch.from_numpy(np.where(alone, newest, drawn))
-
-
-def known_tokens(n: int, levels: int, rng: np.random.Generator) -> Tensor:
-    """Which tokens of n hidden items are told while the others are guessed, bool [n, levels]: from none to all but one,
-    each number equally often, any of them."""
-    told = rng.integers(levels, size=(n, 1))
-    return torch.from_numpy(rng.random((n, levels)).argsort(axis=1).argsort(axis=1) < told)
 
 
 @torch.inference_mode()
@@ -150,8 +149,7 @@ def score_ids(model: MaskedIds, trie: Trie, ids: Tensor, beams: int = 0) -> Tens
             break
         nodes = len(below.token)
         chosen = scores.topk(beams, dim=1).indices if 0 < beams < nodes else torch.arange(nodes, device=ids.device)
-        known = torch.arange(trie.depth, device=ids.device) <= depth
-        change = model.filled(prefixes[chosen], known.expand(*chosen.shape, -1))  # [b, m, d] or, for all, [m, d]
+        change = model.filled(prefixes[chosen], depth + 1)  # [b, m, d] or, for all, [m, d]
         new = model.guess(model.last(hidden + change, history, there))
         if 0 < beams < nodes:
             at = guesses.shape[1] + torch.arange(beams, device=ids.device)

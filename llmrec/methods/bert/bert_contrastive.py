@@ -49,7 +49,7 @@ class BertContrastive:
     rank: int = 8  # of depth "lora"
     item_tokens: int = 64  # of an item's text; 0: as many as the encoder reads
     # training
-    temperature: float = tune(0.1, low=0.02, high=0.5, log=True)
+    temperature: float = tune(0.05, low=0.02, high=0.5, log=True)
     correction: float = tune(1.0, low=0.0, high=1.0)  # of popularity: its logarithm's share; 0: none
     examples: int = 10_000  # next items of an epoch; 0: all
     batch_size: int = 256  # next items of a step

@@ -4,9 +4,9 @@ tokens = "items": an item is one token of the vocabulary, which is BERT4Rec (Sun
 and training as baselines/bert4rec.py.
 
 tokens = "semantic-ids": an item is a short id made from its text and from what is taken beside it (residual k-means,
-`llmrec.gpt.quantise`), and the id is filled in token by token: masked language modelling with any of a hidden item's
-tokens told, mask-predict from the coarsest token on when it answers (`llmrec.bert.masked`). Only ids of the catalogue
-are compared, and each by its probability: nothing can be written that is no item.
+`llmrec.gpt.quantise`), and the id is filled in token by token, from the coarsest on: masked language modelling with
+none, one, ... of a hidden item's tokens told, and mask-predict when it answers (`llmrec.bert.masked`). Only ids of the
+catalogue are compared, and each by its probability: nothing can be written that is no item.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from llmrec.bert.masked import MaskedIds, known_tokens, places_to_hide, score_ids
+from llmrec.bert.masked import MaskedIds, places_to_hide, score_ids
 from llmrec.context import Context
 from llmrec.gpt.quantise import semantic_ids
 from llmrec.gpt.signals import neighbour_factors
@@ -119,24 +119,20 @@ class BertMasked:
 
     def steps(self, histories: Histories, ctx: Context, epoch: int) -> Iterator[Step]:
         """The steps of one epoch: every item of every history stands in one window, and some are hidden."""
-        masks, order, told = ctx.rng("masks", epoch), ctx.rng("order", epoch), ctx.rng("tokens", epoch)
+        masks, order = ctx.rng("masks", epoch), ctx.rng("order", epoch)
         negatives = ctx.rng("negatives", epoch) if self.mean_loss.draws else None
         for _, items in shifted_windows(histories, self.length, self.batch_size, order):
             hide = places_to_hide(items.numpy(), self.hidden, self.last_only, masks)
             at, wanted = hide.flatten().nonzero().squeeze(1).to(ctx.device), items[hide].to(ctx.device)  # [n]
             history, there = self.model.read(items.masked_fill(hide, histories.n_items).to(ctx.device))
             codes = self.model.codes[wanted]  # [n, levels]
-            known, x = known_tokens(len(at), codes.shape[1], told).to(ctx.device), history
-            if known.any():
-                x = history.flatten(0, 1).index_add(0, at, self.model.filled(codes, known)).view_as(history)
-            states = self.model.guess(self.model.last(x, history, there).flatten(0, 1)[at])  # [n, d]
-            total = states.new_zeros(())
-            for level in range(codes.shape[1]):
-                asked = (~known[:, level]).nonzero().squeeze(1)
-                if len(asked):
-                    mean = self.mean_loss(states[asked], self.model.catalogue(level), codes[asked, level], negatives)
-                    total = total + mean * len(asked)
-            yield total / (~known).sum(), int((~known).sum())
+            means = []
+            for told in range(codes.shape[1]):
+                x = self.model.with_told(history, at, codes, told)
+                states = self.model.guess(self.model.last(x, history, there).flatten(0, 1)[at])  # [n, d]
+                for level in range(told, codes.shape[1]):
+                    means.append(self.mean_loss(states, self.model.catalogue(level), codes[:, level], negatives))
+            yield torch.stack(means).mean(), len(at)
 
     @torch.inference_mode()
     def score(self, users: Users) -> Floats:
