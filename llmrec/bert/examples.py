@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from llmrec.bert.base import Base
 from llmrec.bert.pairs import Pairs
 from llmrec.bert.tune import Groups
 from llmrec.types import NO_ITEM, Histories, Users
@@ -22,7 +23,9 @@ KEPT = 0.5
 them, nothing else would. Lee, Chang and Toutanova (2019) keep .1 of long texts; items share most of their words."""
 
 
-def clicks(pairs: Pairs, fit: Impressions, negatives: int, most: int, rng: np.random.Generator) -> Groups:
+def clicks(
+    pairs: Pairs, fit: Impressions, negatives: int, most: int, rng: np.random.Generator, base: Base | None = None
+) -> Groups:
     """One group a click: the clicked item against others of its impression that were not clicked, drawn with
     replacement where there are fewer than ``negatives``; at most ``most`` clicks (0: all)."""
     rows, hit = fit.shown.rows, fit.clicked
@@ -35,14 +38,17 @@ def clicks(pairs: Pairs, fit: Impressions, negatives: int, most: int, rng: np.ra
     places = np.array([_choose(int(others[row]), negatives, rng) for row in owner], np.int64).reshape(-1, negatives)
     items = np.column_stack([fit.shown.items[usable], pool[starts[owner][:, None] + places]])
     asked, left_of = np.unique(owner, return_inverse=True)
-    lefts, left_out = pairs.histories(fit.users.histories.take(asked))
+    users = Users(fit.users.ids[asked], fit.users.histories.take(asked))
+    lefts, left_out = pairs.histories(users.histories)
     pairs.counts["history_items_cut"] = left_out
-    return Groups([lefts[i] for i in left_of], [pairs.items[i] for i in items.reshape(-1)], 1 + negatives)
+    start = base(users, np.repeat(left_of, 1 + negatives), items.reshape(-1)) if base is not None else None
+    rights = [pairs.items[i] for i in items.reshape(-1)]
+    return Groups([lefts[i] for i in left_of], rights, 1 + negatives, start=start)
 
 
 def next_items(
     pairs: Pairs, histories: Histories, candidates: Bools, negatives: int, hard: float, most: int,
-    rng: np.random.Generator, stage: Callable[[Users], Int32] | None = None,
+    rng: np.random.Generator, stage: Callable[[Users], Int32] | None = None, base: Base | None = None,
 ) -> Groups:  # fmt: skip
     """One group an event with something before it: the item against items that the user never took.
 
@@ -51,6 +57,7 @@ def next_items(
 
     Args:
         stage: gives a list [b, k] for users at a moment, NO_ITEM at the end of short ones.
+        base: gives the scores to which the encoder's output is added.
     """
     position = np.arange(len(histories.items)) - histories.indptr[:-1][histories.rows]
     events = _some(np.flatnonzero((position > 0) & candidates[histories.items]), most, rng)
@@ -71,7 +78,9 @@ def next_items(
     _avoid(items, histories, owners, pool, rng)
     lefts, left_out = pairs.histories(prefixes)
     pairs.counts["history_items_cut"] = left_out
-    return Groups(lefts, [pairs.items[int(i)] for i in items.reshape(-1)], 1 + negatives)
+    rows, flat = np.repeat(np.arange(len(events)), 1 + negatives), items.reshape(-1)
+    start = base(Users(owners.astype(np.int32), prefixes), rows, flat) if base is not None else None
+    return Groups(lefts, [pairs.items[int(i)] for i in flat], 1 + negatives, start=start)
 
 
 def words(pairs: Pairs, candidates: Bools, negatives: int, most: int, rng: np.random.Generator) -> Groups:
@@ -101,7 +110,9 @@ def words(pairs: Pairs, candidates: Bools, negatives: int, most: int, rng: np.ra
 
 def both(first: Groups, second: Groups) -> Groups:
     """The groups of two sources, of one size."""
-    return Groups([*first.lefts, *second.lefts], [*first.rights, *second.rights], first.m)
+    starts = [groups.start for groups in (first, second) if groups.start is not None]
+    start = np.concatenate(starts) if starts else None
+    return Groups([*first.lefts, *second.lefts], [*first.rights, *second.rights], first.m, start=start)
 
 
 def prefixes_of(histories: Histories, owners: Int64, lengths: Int64) -> Histories:

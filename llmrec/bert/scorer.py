@@ -43,6 +43,15 @@ class PairScorer:
         found: Iterator[torch.nn.Parameter] = self.model.parameters()
         return found
 
+    def begin_at_zero(self) -> None:
+        """Let the output be 0 for every pair until it is trained."""
+        from torch import nn
+
+        for module in self.model.modules():
+            if isinstance(module, nn.Linear) and module.out_features == 1:
+                nn.init.zeros_(module.weight)
+                nn.init.zeros_(module.bias)
+
     def fine_tune(
         self, method: Any, ctx: Context, examples: Callable[[int], tune.Groups],
         validate: Callable[[Any], dict[str, float]] | None,

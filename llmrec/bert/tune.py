@@ -41,12 +41,14 @@ class Settings(Protocol):
 @dataclass(frozen=True)
 class Groups:
     """Training examples in the order in which they are met: ``lefts[g]`` with each of ``rights[g * m : (g + 1) * m]``,
-    of which the first is right (``targets`` is None), or with one number each (m = 1)."""
+    of which the first is right (``targets`` is None), or with one number each (m = 1). ``start``: what the model's
+    output is added to."""
 
     lefts: Tokens
     rights: Tokens
     m: int
     targets: Floats | None = None  # [g]
+    start: Floats | None = None  # [g * m]
 
     def __len__(self) -> int:
         return len(self.lefts)
@@ -101,6 +103,9 @@ def _step(model: Any, pairs: Pairs, groups: Groups, rows: Int64, settings: Setti
         lefts = [groups.lefts[g] for g in some for _ in range(m)]
         rights = [groups.rights[g * m + j] for g in some for j in range(m)]
         logits = forward(model, pairs.batch(lefts, rights, device), settings.mixed)
+        if groups.start is not None:
+            begun = groups.start.reshape(-1, m)[some].reshape(-1).astype(np.float32)
+            logits = logits + torch.from_numpy(begun).to(logits.device)
         if groups.targets is None:
             first = torch.zeros(len(some), dtype=torch.long, device=logits.device)
             loss = F.cross_entropy(logits.view(len(some), m), first, reduction="sum") / len(rows)

@@ -16,6 +16,7 @@ from llmrec.context import Context
 from llmrec.discover import load_method
 from llmrec.errors import Skip, UserError
 from llmrec.evaluate import validate
+from llmrec.parts import scores_of
 from llmrec.tasks import impressions as task
 from llmrec.tasks import rating
 from llmrec.types import Histories, Items, Split, Users
@@ -24,6 +25,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from llmrec.bert import classifier as loading  # noqa: E402
+from llmrec.bert.base import best_weight  # noqa: E402
 from llmrec.bert.classifier import load_classifier  # noqa: E402
 from llmrec.bert.depth import trained  # noqa: E402
 from llmrec.bert.first_token import first_token_alone  # noqa: E402
@@ -87,7 +89,7 @@ def clicked(n: int = 200, n_items: int = 30) -> Split:
 
 
 def auc_of(split: Split, texts: list[str], tiny: Path) -> float:
-    method = load_method("bert-crossencoder")(encoder=str(tiny), **SMALL)
+    method = load_method("bert-crossencoder")(encoder=str(tiny), base={}, **SMALL)
     ctx = Context(seed=0, items=catalogue(texts), watched="auc", validate=lambda m: task.validate(m, split))
     method.fit(split, ctx)
     return float(task.measure(task.answer(method, split, "test"), split, ctx.items).metrics["auc"])
@@ -98,6 +100,28 @@ def test_who_likes_one_kind_clicks_on_it_and_shuffled_texts_say_nothing(tiny: Pa
     assert auc_of(split, texts, tiny) > 0.97
     mixed = [texts[i] for i in np.random.default_rng(2).permutation(30)]
     assert 0.25 < auc_of(split, mixed, tiny) < 0.75
+
+
+def test_untrained_it_stands_where_its_base_does(tiny: Path) -> None:
+    """The output begins at 0; the base's weight is that under which the clicks are most probable."""
+    split, texts = clicked(), kinds(30, np.random.default_rng(1))
+    base = {"method": "tfidf", "params": {}}
+    method = load_method("bert-crossencoder")(encoder=str(tiny), base=base, **SMALL | {"learning_rate": 0.0})
+    ctx = Context(seed=0, items=catalogue(texts), epochs=1)
+    method.fit(split, ctx)
+    tfidf = load_method("tfidf")()
+    tfidf.fit(split, Context(seed=0, items=catalogue(texts)))
+    asked = split.impressions["test"]
+    scores = scores_of(tfidf, asked.users)[asked.shown.rows, asked.shown.items]
+    assert method.under.weight > 0
+    assert np.allclose(method.rerank(asked.users, asked.shown), method.under.weight * scores, rtol=1e-5)
+
+
+def test_the_weight_of_a_base_by_hand() -> None:
+    """Two of three groups have the right one ahead by 1: softmax gives it 2 / 3 where the weight is ln 2."""
+    scores = np.array([1, 0, 3, 2, 0, 1], np.float32)
+    assert best_weight(scores, 2) == pytest.approx(np.log(2), abs=1e-3)
+    assert best_weight(-scores, 2) == 0 and best_weight(np.ones(6, np.float32), 2) == 0
 
 
 def rated() -> Split:
@@ -213,6 +237,7 @@ def test_reranks_what_the_first_stage_lists_and_counts_its_ceiling(tiny: Path) -
     method = load_method("bert-crossencoder")(
         encoder=str(tiny),
         first_stage={"method": "item-knn", "params": {}, "k": 5},
+        base={"method": "tfidf", "params": {}},
         **SMALL | {"examples": 32, "epochs": 1},
     )
     ctx = Context(seed=0, items=items, validate=lambda m: validate(m, split))
@@ -231,7 +256,7 @@ def test_reranks_what_the_first_stage_lists_and_counts_its_ceiling(tiny: Path) -
 
 def test_a_killed_run_ends_as_if_nothing_had_been(tiny: Path, cut_off: Any) -> None:
     split = clicked(24, 50)
-    whole, resumed = cut_off(lambda: load_method("bert-crossencoder")(encoder=str(tiny), **SMALL), split)
+    whole, resumed = cut_off(lambda: load_method("bert-crossencoder")(encoder=str(tiny), base={}, **SMALL), split)
     asked = split.impressions["test"]
     assert np.array_equal(whole.rerank(asked.users, asked.shown), resumed.rerank(asked.users, asked.shown))
 

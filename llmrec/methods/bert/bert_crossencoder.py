@@ -3,8 +3,11 @@ together (monoBERT: Nogueira and Cho, arXiv 1901.04085; for news UNBERT: Zhang e
 
 The new output is fine-tuned on groups of a positive and several negatives: a click against what was shown beside it
 (``impressions``), an item against items that the first stage lists and random ones (``topn``), words of an item's text
-against other texts (``request``, which has no training requests). Untrained it would mean nothing: its output is new
-and random, so there is no zero-shot form; the cosine of pooled embeddings is what bert-biencoder measures.
+against other texts (``request``, which has no training requests).
+
+A new output means nothing before it is trained, and clicks are noisy: it is added to a base's scores and begins at 0,
+so that training starts where the base stands (by default the zero-shot bi-encoder) and not at guessing. ``base = {}``
+leaves the output alone, as monoBERT has it. Requests have no base.
 
 Every item of a catalogue cannot be paired with every user: in ``topn`` and ``request`` a first stage lists ``k`` items
 and these are put in a new order. What it does not list cannot be recommended; how many validation targets it lists is
@@ -20,6 +23,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from llmrec.bert import examples
+from llmrec.bert.base import Base, best_weight
 from llmrec.bert.scorer import PairScorer
 from llmrec.bert.stage import FirstStage, on_some_users
 from llmrec.bert.tune import Groups
@@ -29,7 +33,7 @@ from llmrec.types import NO_ITEM, Generated, Histories, Users
 
 if TYPE_CHECKING:
     from llmrec.context import Context
-    from llmrec.types import Floats, Int32, Split
+    from llmrec.types import Floats, Int32, Int64, Split
 
 
 @dataclass
@@ -40,13 +44,16 @@ class BertCrossencoder:
     early_stops: ClassVar[bool] = True
     needs_text: ClassVar[bool] = True
     quick: ClassVar[dict[str, Any]] = {
-        "first_stage": {"method": "tfidf", "params": {}, "k": 12}, "pretrained": False, "layers": 1,
+        "first_stage": {"method": "tfidf", "params": {}, "k": 12}, "base": {}, "pretrained": False, "layers": 1,
         "width": 32, "window": 18, "item_tokens": 6, "examples": 256, "negatives": 1, "epochs": 3, "warm_up": 0.3,
         "learning_rate": 1e-2, "head_factor": 1.0, "batch_size": 16, "validation_users": 10,
     }  # fmt: skip
 
     first_stage: dict[str, Any] = field(  # of topn and request; k: how many items it lists
         default_factory=lambda: {"method": "bert-biencoder", "params": {}, "k": 50}
+    )
+    base: dict[str, Any] = field(  # whose scores the encoder's output is added to; {}: none
+        default_factory=lambda: {"method": "bert-biencoder", "params": {}}
     )
     # the encoder
     encoder: str = "all-MiniLM-L6-v2"
@@ -83,6 +90,7 @@ class BertCrossencoder:
         self.scorer = PairScorer(self, ctx)
         self.pairs = self.scorer.pairs
         self.stage = None if split.impressions else self._first_stage(split, ctx)
+        self.under = self._base(split, ctx) if self.base and not split.requests else None
         validate = ctx.validate
         if validate is not None and self.stage is not None and not split.requests:
             validate = on_some_users(validate, split, ctx, self.validation_users)
@@ -96,29 +104,42 @@ class BertCrossencoder:
             ctx.counts |= stage.ceiling(split)
         return stage
 
+    def _base(self, split: Split, ctx: Context) -> Base:
+        """The base with its weight, and the encoder's output at 0."""
+        under = Base.of(self.base, "bert-crossencoder: parameter 'base'", split, ctx)
+        self.under = under
+        first = self._examples(split, ctx, 0)
+        assert first.start is not None
+        under.weight = best_weight(first.start, first.m)
+        self.scorer.begin_at_zero()
+        return under
+
     def _examples(self, split: Split, ctx: Context, epoch: int) -> Groups:
         rng = ctx.rng("negatives", epoch)
         if split.requests:
             return examples.words(self.pairs, split.candidates, self.negatives, self.examples, rng)
         lists = self.stage.lists if self.stage is not None else None
         groups = examples.next_items(
-            self.pairs, split.fit.histories, split.candidates, self.negatives, self.hard, self.examples, rng, lists
+            self.pairs, split.fit.histories, split.candidates, self.negatives, self.hard, self.examples, rng, lists,
+            self.under,
         ) if self.examples or not split.impressions else None  # fmt: skip
         if not split.impressions:
             assert groups is not None
             return groups
-        shown = examples.clicks(self.pairs, split.impressions["fit"], self.negatives, self.clicks, rng)
+        shown = examples.clicks(self.pairs, split.impressions["fit"], self.negatives, self.clicks, rng, self.under)
         return shown if groups is None else examples.both(shown, groups)
 
     def rerank(self, users: Users, candidates: Histories) -> Floats:
         lefts, _ = self.pairs.histories(users.histories)
-        return self.scorer.scores(lefts, candidates.rows, candidates.items)
+        return self._begun(users, candidates.rows, candidates.items) + self.scorer.scores(
+            lefts, candidates.rows, candidates.items
+        )
 
     def generate(self, users: Users, k: int, exclude: bool) -> Generated:
         assert self.stage is not None
         listed = self.stage.lists(users, exclude)
         lefts, _ = self.pairs.histories(users.histories)
-        items, scores = self._in_new_order(lefts, listed, k)
+        items, scores = self._in_new_order(lefts, listed, k, users)
         none = np.zeros(len(users), np.int32)
         return Generated(items, scores, none, none, none, (items != NO_ITEM).sum(1).astype(np.int32))
 
@@ -126,10 +147,19 @@ class BertCrossencoder:
         assert self.stage is not None
         return self._in_new_order(self.pairs.words(texts), self.stage.found(texts), k)
 
-    def _in_new_order(self, lefts: list[Int32], listed: Int32, k: int) -> tuple[Int32, Floats]:
+    def _in_new_order(
+        self, lefts: list[Int32], listed: Int32, k: int, users: Users | None = None
+    ) -> tuple[Int32, Floats]:
         """The listed items [b, depth] by the pairs' scores, the k best: ids and scores [b, k]."""
         rows, places = np.nonzero(listed != NO_ITEM)
         scores = np.full(listed.shape, -np.inf, np.float32)
-        scores[rows, places] = self.scorer.scores(lefts, rows, listed[rows, places])
+        items = listed[rows, places]
+        scores[rows, places] = self.scorer.scores(lefts, rows, items)
+        if users is not None:
+            scores[rows, places] += self._begun(users, rows, items)
         order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
         return np.take_along_axis(listed, order, 1), np.take_along_axis(scores, order, 1)
+
+    def _begun(self, users: Users, rows: Int64, items: Int32) -> Floats:
+        """What the encoder's output is added to."""
+        return self.under(users, rows, items) if self.under is not None else np.zeros(len(items), np.float32)
