@@ -21,6 +21,7 @@ from llmrec.recheck import check_stored
 from llmrec.report.evidence import Line, Run
 from llmrec.report.words import display_name
 from llmrec.site.boards import Board
+from llmrec.site.explorer_ratings import Predicted, held_out, highest
 from llmrec.split import make_split
 from llmrec.tasks import implementation
 from llmrec.types import NO_ITEM, NOT_RANKED, Histories, Int32, Items, Split
@@ -30,9 +31,6 @@ SHOWN = 10
 
 NEWEST = 60
 """Items of a history that are shown."""
-
-TASKS_SHOWN = ("topn", "impressions", "request")
-"""Tasks whose answers are lists of items; a predicted rating is a number and tells nobody anything."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +50,7 @@ class Questions:
     texts: list[str]  # what was asked for in words, '' elsewhere
     histories: Histories  # oldest first
     relevant: Histories
+    given: list[list[float]] | None = None  # the ratings of the relevant items, where ratings are asked for
 
     def __len__(self) -> int:
         return len(self.names)
@@ -66,6 +65,7 @@ class Answered:
     run_id: str
     items: Int32  # [questions, SHOWN], NO_ITEM where there is none
     best: Int32  # [questions] rank of the best placed relevant item, from 1; 0: not ranked
+    predicted: Predicted | None = None  # where ratings are asked for
 
 
 @dataclass(frozen=True)
@@ -105,8 +105,6 @@ def galleries(boards: Sequence[Board]) -> tuple[list[Gallery], list[str]]:
 def _gallery(board: Board) -> Gallery | str:
     block = board.block
     where = f"{block.dataset}, {block.task.name} ({board.words})"
-    if block.task.name not in TASKS_SHOWN:
-        return f"{where}: ratings are numbers, there are no lists to look at."
     missing = [missing for line in block.lines if (missing := _absent(board, line))]
     lines = [line for line in block.lines if _run_with_answers(line) is not None]
     if not lines:
@@ -137,10 +135,12 @@ def _titles(items: Items) -> list[str]:
 
 
 def _run_with_answers(line: Line) -> Run | None:
-    """The first of a row's runs whose answers are stored. A control may have another protocol, so it has none here."""
+    """The first of a row's runs whose answers are stored, of the first official fold where there are several. A control
+    may have another protocol, so it has none here."""
     if line.control:
         return None
-    return next((run for run in line.done if run.folder and (run.folder / "answers.parquet").exists()), None)
+    runs = [run for run in line.done if run.fold == line.folds[0]]
+    return next((run for run in runs if run.folder and (run.folder / "answers.parquet").exists()), None)
 
 
 def _absent(board: Board, line: Line) -> Missing | None:
@@ -172,6 +172,14 @@ def _questions(dataset: Dataset, split: Split, task: str) -> Questions:
         clicked = np.concatenate([[0], np.cumsum(np.bincount(some.shown.rows[some.clicked], minlength=len(some)))])
         relevant = Histories(clicked.astype(np.int64), some.shown.items[some.clicked], split.n_items)
         return Questions(names, [""] * len(names), some.users.histories, relevant)
+    if task == "rating":
+        known = np.isin(split.test.user, split.asked["test"]) & split.candidates[split.test.item]
+        asked = split.test.frame.filter(known)
+        users, relevant, given = held_out(
+            asked["user"].to_numpy(), asked["item"].to_numpy(), asked["value"].to_numpy(), split.n_items
+        )
+        names = [f"user {dataset.users[user]}" for user in users.tolist()]
+        return Questions(names, [""] * len(names), split.known("test").histories.take(users), relevant, given)
     targets = split.targets("test")
     names = [f"user {dataset.users[user]}" for user in targets.users.tolist()]
     relevant = Histories(targets.indptr, targets.items, split.n_items)
@@ -188,7 +196,11 @@ def _answered(line: Line, run: Run, split: Split) -> Answered:
     check_stored(run.record, run.folder)
     task = run.spec.task
     answers = implementation(task).read(run.folder, split, {})
-    if task == "impressions":
+    predicted = None
+    if task == "rating":
+        predicted = highest(answers.users, answers.items, answers.given, answers.predicted, SHOWN)
+        lists, best = predicted.items, np.zeros(len(predicted.items), np.int32)
+    elif task == "impressions":
         lists, best = _by_score(answers.impressions.shown, answers.impressions.clicked, answers.scores)
     else:
         lists = answers.topk.items if task == "topn" else answers.items
@@ -196,7 +208,7 @@ def _answered(line: Line, run: Run, split: Split) -> Answered:
     filled = np.full((len(lists), SHOWN), NO_ITEM, np.int32)
     width = min(SHOWN, lists.shape[1])
     filled[:, :width] = lists[:, :width]
-    return Answered(line, display_name(line), run.spec.run_id, filled, best)
+    return Answered(line, display_name(line), run.spec.run_id, filled, best, predicted)
 
 
 def _best(ranks: Int32, indptr: np.ndarray) -> Int32:
@@ -222,18 +234,27 @@ def _by_score(shown: Histories, clicked: np.ndarray, scores: np.ndarray) -> tupl
 
 
 def cases(gallery: Gallery, rows: Sequence[int]) -> Iterator[dict[str, Any]]:
-    """What the page shows of each question: h history (newest first), n its length, t relevant items, l lists, x text.
-    Items are places in `Gallery.titles`."""
+    """What the page shows of each question: h history (newest first), n its length, t relevant items, l lists, x text;
+    of ratings g those given to the relevant items and p those predicted for the lists. Items are places in
+    `Gallery.titles`."""
     asked = gallery.questions
     for row in rows:
         history = asked.histories[row]
         yield {
             "h": history[::-1][:NEWEST].tolist(),
             "n": len(history),
-            "t": sorted(set(asked.relevant[row].tolist())),
+            "t": asked.relevant[row].tolist() if asked.given else sorted(set(asked.relevant[row].tolist())),
             "l": [[int(item) for item in one.items[row] if item != NO_ITEM] for one in gallery.answered],
             **({"x": asked.texts[row]} if asked.texts[row] else {}),
+            **(_ratings(gallery, row) if asked.given else {}),
         }
+
+
+def _ratings(gallery: Gallery, row: int) -> dict[str, Any]:
+    assert gallery.questions.given is not None
+    lists = [(one.items[row], one.predicted.values[row]) for one in gallery.answered if one.predicted]
+    predicted = [[round(float(value), 2) for value in values[items != NO_ITEM]] for items, values in lists]
+    return {"g": gallery.questions.given[row], "p": predicted}
 
 
 def everyone(gallery: Gallery, most: int) -> list[int]:

@@ -47,7 +47,7 @@ def _pages(found: Sequence[Gallery], most: int) -> Iterable[Page]:
         values: dict[str, Any] = {
             "gallery": gallery, "block": gallery.board.block, "board": gallery.board, "card": this, "shown": len(rows),
             "answered": gallery.answered, "missing": gallery.missing, "warned": gallery.local_only,
-            "unit": {"topn": "user", "impressions": "impression", "request": "request"}[gallery.board.block.task.name],
+            "unit": {"impressions": "impression", "request": "request"}.get(gallery.board.block.task.name, "user"),
         }  # fmt: skip
         yield Page(f"{gallery.board.key}/index.html", "explorer.html.jinja", values)
 
@@ -63,6 +63,7 @@ def _write_data(gallery: Gallery, rows: Sequence[int], folder: Path) -> None:
     overview = {
         "names": [gallery.questions.names[row] for row in rows],
         "best": [[int(one.best[row]) for one in gallery.answered] for row in rows],
+        "off": [[round(float(one.predicted.off[row]), 2) for one in gallery.answered if one.predicted] for row in rows],
         "hits": ["".join(str(int(not set(some).isdisjoint(case["t"]))) for some in case["l"]) for case in shown],
         "methods": [one.name for one in gallery.answered],
         "perFile": PER_FILE,

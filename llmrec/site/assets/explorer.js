@@ -5,20 +5,21 @@ const explorer = (() => {
   let overview = null, titles = null, shown = [], current = -1;
 
   const fits = row => {
+    if (!at("hit")) return true;
     const hit = at("hit").value, miss = at("miss").value;
     const isHit = method => overview.hits[row][method] === "1";
     return (hit === "" || isHit(+hit)) && (miss === "" || !isHit(+miss));
   };
 
-  const fill = (list, items, relevant) => {
-    list.replaceChildren(...items.map(item => {
+  const fill = (list, items, relevant, before) => {
+    list.replaceChildren(...items.map((item, place) => {
       const entry = document.createElement("li");
       if (relevant && relevant.has(item)) {
         const mark = document.createElement("strong");
         mark.textContent = `✓ ${titles[item]}`;
         entry.className = "hit";
         entry.append(mark);
-      } else entry.textContent = titles[item];
+      } else entry.textContent = `${before ? before[place] : ""}${titles[item]}`;
       return entry;
     }));
   };
@@ -28,12 +29,19 @@ const explorer = (() => {
     at("name").textContent = overview.names[row];
     at("text").hidden = !found.x;
     at("text").textContent = found.x ? `“${found.x}”` : "";
-    fill(at("relevant"), found.t);
+    fill(at("relevant"), found.t, null, found.g && found.g.map(given => `${given} · `));
     if (at("history")) {
       fill(at("history"), found.h);
       at("length").textContent = found.n > found.h.length ? `the newest ${found.h.length} of ${found.n}` : `${found.n}`;
     }
     [...at("lists").children].forEach((section, method) => {
+      if (found.g) {
+        const given = new Map(found.t.map((item, place) => [item, found.g[place]]));
+        section.querySelector(".rank").textContent = `error (rmse) ${overview.off[row][method].toFixed(2)}`;
+        fill(section.querySelector("ol"), found.l[method], null, found.l[method].map((item, place) =>
+          `${found.p[method][place].toFixed(2)}, given ${given.get(item)} · `));
+        return;
+      }
       const rank = overview.best[row][method], hits = found.l[method].filter(item => relevant.has(item)).length;
       section.querySelector(".rank").textContent = rank === 0 ? at("lists").dataset.none : hits > 1 ? `${hits} hits, best rank ${rank}`
         : `rank ${rank.toLocaleString("en")}`;
@@ -77,7 +85,7 @@ const explorer = (() => {
   const start = () => {
     if (!overview || !titles) return;
     at("whos").replaceChildren(...overview.names.slice(0, 3000).map(name => new Option(name)));
-    ["hit", "miss"].forEach(id => at(id).addEventListener("change", filter));
+    ["hit", "miss"].forEach(id => at(id)?.addEventListener("change", filter));
     at("previous").addEventListener("click", () => step(-1));
     at("next").addEventListener("click", () => step(1));
     at("picker").addEventListener("submit", event => event.preventDefault());

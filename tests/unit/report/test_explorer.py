@@ -5,6 +5,7 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from llmrec.cli.site import site as command
@@ -16,10 +17,12 @@ from llmrec.records import Record, write_record
 from llmrec.results import run_folder
 from llmrec.site.catalogue import survey
 from llmrec.site.explorer import cases, everyone, galleries
+from llmrec.site.explorer_ratings import held_out, highest
 from llmrec.split import make_split
 from llmrec.staleness import code_fingerprint, evaluation_fingerprint
 from llmrec.suite import load_suite
 from llmrec.tasks import implementation
+from llmrec.types import NO_ITEM
 
 TITLES = ["</script><b>", "A & B", '"quoted"', "语言的故事", "it's", "plain", "a\\b", "eight"]
 CARD = """
@@ -126,6 +129,17 @@ def test_cases_are_what_is_stored(shop):
     assert sorted(gallery.titles) == sorted(TITLES)
     assert [one.name for one in gallery.missing] == ["ease"]
     assert "llmrec run" in gallery.missing[0].command and "--results my-results" in gallery.missing[0].command
+
+
+def test_ratings_are_shown_beside_predictions():
+    users, items = np.array([3, 3, 3, 7], np.int32), np.array([5, 1, 2, 0], np.int32)
+    given = np.array([2.0, 5.0, 5.0, 3.0])
+    who, relevant, ratings = held_out(users, items, given, 8)
+    assert who.tolist() == [3, 7] and [relevant[0].tolist(), relevant[1].tolist()] == [[1, 2, 5], [0]]
+    assert ratings == [[5.0, 5.0, 2.0], [3.0]]
+    found = highest(users, items, given, np.array([4.0, 3.0, 4.5, 3.0]), 2)
+    assert found.items.tolist() == [[2, 5], [0, NO_ITEM]] and found.values.tolist() == [[4.5, 4.0], [3.0, 0.0]]
+    assert found.off.tolist() == [pytest.approx(((4 + 4 + 0.25) / 3) ** 0.5), 0.0]
 
 
 def test_what_may_not_be_passed_on_lies_apart_and_says_so(shop, capsys):
