@@ -175,7 +175,7 @@ def _pretrained(found: Encoder, settings: Settings) -> tuple[Any, int]:
     if settings.width:
         raise UserError(f"width = {settings.width}: the width of a pretrained encoder is its own; leave width at 0.")
     try:
-        with _quietly():
+        with quietly():
             model, told = AutoModelForSequenceClassification.from_pretrained(
                 found.folder, config=_configured(found, settings), use_safetensors=True, trust_remote_code=False,
                 dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True,
@@ -197,7 +197,7 @@ def _pretrained(found: Encoder, settings: Settings) -> tuple[Any, int]:
 
 
 @contextlib.contextmanager
-def _quietly() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """Without transformers' table of tensors that the checkpoint lacks: they are counted, and wrong ones refused."""
     from transformers.utils import logging as told
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -11,18 +11,29 @@ from torch.nn import functional as F
 
 from llmrec.bert.classifier import check_tokenizer, locate, tokenizer_of
 from llmrec.bert.depth import at_depth
+from llmrec.bert.domain import read_more
 from llmrec.bert.pairs import in_batches
 from llmrec.encode import _first_token_pooling, _max_length
 from llmrec.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from llmrec.context import Context
-    from llmrec.types import Floats
+    from llmrec.types import Floats, Int64
 
 AT_ONCE = 8192
 """Tokens of a batch that is read without gradients."""
+
+
+class Settings(Protocol):
+    """The fields of a method whose texts are read here."""
+
+    encoder: str
+    whiten: float  # 0: principal components keep their variances, 1: equal ones
+    item_tokens: int  # of an item's text; 0: as many as the encoder reads
+    pretrain: int  # epochs of masked-language modelling on the items' texts before all else
+    depth: str  # one of DEPTHS
+    last: int  # layers that depth "last" trains
+    rank: int  # of depth "lora"
 
 
 class Embedder(nn.Module):
@@ -52,24 +63,27 @@ class Embedder(nn.Module):
         pooled = self.frozen[items] if self.reader is None else self.reader(items)
         return F.normalize(self.map(pooled), dim=1) * self.there[items]
 
-    @torch.no_grad()
     def catalogue(self) -> Tensor:
         """The vectors of all items [n_items, d], as they are when it answers."""
-        was, n = self.training, len(self.there)
-        self.eval()
-        out = torch.empty(n, self.map.out_features, device=self.there.device)
-        sizes = np.ones(n, np.int64) if self.reader is None else self.reader.sizes
-        for rows in in_batches(sizes, AT_ONCE):
-            some = torch.from_numpy(rows).to(out.device)
-            out[some] = self(some)
-        self.train(was)
-        return out
+        sizes = np.ones(len(self.there), np.int64) if self.reader is None else self.reader.sizes
+        return of_all(self, sizes, self.there.device)
+
+
+@torch.no_grad()
+def of_all(read: nn.Module, sizes: Int64, device: torch.device) -> Tensor:
+    """What ``read`` makes of all items when it answers, in batches of like sizes (tokens) [n_items, d]."""
+    was, parts = read.training, []
+    read.eval()
+    order = list(in_batches(sizes, AT_ONCE))
+    parts = [read(torch.from_numpy(rows).to(device)) for rows in order]
+    read.train(was)
+    return torch.cat(parts)[torch.from_numpy(np.argsort(np.concatenate(order))).to(device)]
 
 
 class Reader(nn.Module):
     """A pretrained encoder and the catalogue's texts as its tokens: items [k] -> unit vectors [k, d]."""
 
-    def __init__(self, name: str, texts: Sequence[str], item_tokens: int, depth: str, last: int, rank: int):
+    def __init__(self, settings: Settings, ctx: Context):
         """
         Raises:
             UserError: no such encoder here, pickled weights, code of its own, a tokenizer that does not fit, or fewer
@@ -78,20 +92,25 @@ class Reader(nn.Module):
         from transformers import AutoModel
 
         super().__init__()
-        found = locate(name)
+        found = locate(settings.encoder)
+        ctx.models[settings.encoder] = found.revision
         self.tokenizer = tokenizer_of(found)
         model: Any = AutoModel.from_pretrained(
             found.folder, use_safetensors=True, trust_remote_code=False, dtype=torch.float32
         )
         check_tokenizer(found, self.tokenizer, model)
+        limit = min(settings.item_tokens or 1 << 30, _max_length(found, self.tokenizer, model))
+        whole = self.tokenizer(list(ctx.items.texts))["input_ids"]
+        ctx.counts["items_cut"] = sum(len(tokens) > limit for tokens in whole)
+        self.tokens = self.tokenizer(list(ctx.items.texts), truncation=True, max_length=limit)["input_ids"]
+        self.sizes = np.array([len(tokens) for tokens in self.tokens], np.int64)
+        if settings.pretrain:
+            model = read_more(found, self.tokenizer, self.tokens, settings.pretrain, ctx)
         if getattr(model, "pooler", None) is not None:
             model.pooler = None  # nothing reads it
         self.first_token = _first_token_pooling(found)
-        limit = min(item_tokens or 1 << 30, _max_length(found, self.tokenizer, model))
-        self.tokens = self.tokenizer(list(texts), truncation=True, max_length=limit)["input_ids"]
-        self.sizes = np.array([len(tokens) for tokens in self.tokens], np.int64)
-        self.cut = int(sum(len(self.tokenizer(text)["input_ids"]) > limit for text in texts)) if item_tokens else 0
-        self.model = at_depth(model, depth, last, rank)
+        torch.manual_seed(ctx.seed_for("initialisation"))  # of low-rank additions
+        self.model = at_depth(model, settings.depth, settings.last, settings.rank).to(ctx.device).eval()
 
     def forward(self, items: Tensor) -> Tensor:
         ids = [self.tokens[item] for item in items.tolist()]
@@ -108,25 +127,22 @@ class Reader(nn.Module):
         return F.normalize(pooled, dim=1)
 
 
-def embedder(
-    method: str, ctx: Context, encoder: str, whiten: float, item_tokens: int, depth: str, last: int, rank: int
-) -> Embedder:
+def embedder(method: str, settings: Settings, ctx: Context) -> Embedder:
     """The embedder of the context's items as its training begins, on the run's device.
 
     Raises:
         UserError: as `Reader`; or no item has a text.
     """
-    frozen = ctx.item_embeddings(encoder)
-    if not frozen.any():
+    frozen = ctx.item_embeddings(settings.encoder)
+    there = frozen.any(axis=1)
+    if not there.any():
         raise UserError(f"{method}: no item of this dataset has a text. Use a method that reads interactions alone.")
-    if without := int((~frozen.any(axis=1)).sum()):
+    if without := int((~there).sum()):
         ctx.counts["items_without_text"] = without
-    reader = None
-    if depth != "frozen":
-        torch.manual_seed(ctx.seed_for("initialisation"))  # of low-rank additions
-        reader = Reader(encoder, ctx.items.texts, item_tokens, depth, last, rank)
-        ctx.counts["items_cut"] = reader.cut
-    return Embedder(frozen, whiten, reader).to(ctx.device)
+    reader = Reader(settings, ctx) if settings.pretrain or settings.depth != "frozen" else None
+    if reader is not None and settings.pretrain:
+        frozen = of_all(reader, reader.sizes, torch.device(ctx.device)).cpu().numpy() * there[:, None]
+    return Embedder(frozen, settings.whiten, None if settings.depth == "frozen" else reader).to(ctx.device)
 
 
 def whitening(vectors: Floats, whiten: float) -> tuple[Floats, Floats]:

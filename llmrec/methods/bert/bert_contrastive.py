@@ -6,6 +6,8 @@ back into the encoder, into the map behind it, or into both. A popular item stan
 away most: the log of how often it is taken is subtracted from its logit (Yi et al., RecSys 2019), and what the user
 took before is no negative.
 
+Before that the encoder may go on reading, the items' texts alone (``pretrain``): pre-train, fine-tune, recommend.
+
 Reading texts is what costs: a step reads its own items alone, those of the histories are as an epoch's begin left them.
 """
 
@@ -43,6 +45,7 @@ class BertContrastive:
     encoder: str = "all-MiniLM-L6-v2"
     decay: float = tune(0.95, low=0.5, high=1.0)  # weight of an item relative to the next newer one
     whiten: float = tune(0.5, low=0.0, high=1.0)  # 0: principal components keep their variances, 1: equal ones
+    pretrain: int = 0  # epochs of masked-language modelling on the items' texts before; 0: none
     # how deep it is trained, beside the map behind the encoder
     depth: str = tune("last", choices=DEPTHS)
     last: int = 1  # layers that depth "last" trains
@@ -65,7 +68,9 @@ class BertContrastive:
         checks.one_of("bert-contrastive", "depth", self.depth, DEPTHS)
         checks.at_least("bert-contrastive", 1, last=self.last, rank=self.rank, batch_size=self.batch_size)
         checks.at_least("bert-contrastive", 1, epochs=self.epochs, patience=self.patience)
-        checks.at_least("bert-contrastive", 0, item_tokens=self.item_tokens, examples=self.examples)
+        checks.at_least(
+            "bert-contrastive", 0, item_tokens=self.item_tokens, examples=self.examples, pretrain=self.pretrain
+        )
         checks.above_zero("bert-contrastive", temperature=self.temperature, learning_rate=self.learning_rate)
         checks.share("bert-contrastive", decay=self.decay, whiten=self.whiten, correction=self.correction)
 
@@ -74,9 +79,7 @@ class BertContrastive:
         Raises:
             UserError: no such encoder, or no item has a text. MethodError: the loss is not finite.
         """
-        self.model = embedder(
-            "bert-contrastive", ctx, self.encoder, self.whiten, self.item_tokens, self.depth, self.last, self.rank
-        )
+        self.model = embedder("bert-contrastive", self, ctx)
         self.vectors: Tensor | None = None
         ctx.counts |= {"numbers_trained": trained(self.model), "effective_batch": self.batch_size}
         optimizer = torch.optim.AdamW(self._rates(self.model), fused=True)
