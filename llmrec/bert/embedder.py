@@ -134,7 +134,7 @@ def embedder(method: str, settings: Settings, ctx: Context) -> Embedder:
         UserError: as `Reader`; or no item has a text.
     """
     frozen = ctx.item_embeddings(settings.encoder)
-    there = frozen.any(axis=1)
+    there = np.asarray(frozen.any(axis=1))
     if not there.any():
         raise UserError(f"{method}: no item of this dataset has a text. Use a method that reads interactions alone.")
     if without := int((~there).sum()):

@@ -16,6 +16,7 @@ pytest.importorskip("transformers")
 from llmrec import toy  # noqa: E402
 from llmrec.context import Context  # noqa: E402
 from llmrec.discover import load_method  # noqa: E402
+from llmrec.encode import find_encoder  # noqa: E402
 from llmrec.errors import UserError  # noqa: E402
 from llmrec.types import Floats, Histories, Items, Split, Users  # noqa: E402
 
@@ -155,6 +156,35 @@ def test_the_encoder_itself_is_trained(tiny: Path, tmp_path: Path, monkeypatch: 
     assert embeddings.requires_grad == (depth == "full")
     assert any(p.requires_grad for p in reader.parameters())
     assert ctx.counts["items_without_text"] == 1 and not own[:, -1].any()
+
+
+def test_pre_training_learns_which_words_go_together(tiny: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    """A hidden word is of its neighbours' kind afterwards, and what is fine-tuned begins from there."""
+    from transformers import BertTokenizerFast
+
+    from llmrec.bert.domain import hidden_tokens, read_more
+
+    monkeypatch.setenv("LLMREC_CACHE", str(tmp_path))
+    monkeypatch.setattr("llmrec.bert.domain.LEARNING_RATE", 3e-3)
+    found, tokenizer = find_encoder(str(tiny)), BertTokenizerFast.from_pretrained(tiny)
+    tokens = tokenizer(catalogue().texts * 4)["input_ids"]
+    losses: list[float] = []
+    ctx = Context(seed=0, items=catalogue(), emit=lambda event: losses.append(event["loss"]))
+    read_more(found, tokenizer, tokens, 40, ctx)
+    assert losses[-1] < 1.5 < math.log(6) < losses[0]  # ln 3: one of a kind's three words; ln 6: any word
+    twice = [read_more(found, tokenizer, tokens, 1, Context(seed=0, items=catalogue())).parameters() for _ in range(2)]
+    assert all(torch.equal(a, b) for a, b in zip(*twice, strict=True))
+    shown, chosen = hidden_tokens(np.tile(tokens[0], (5000, 1)), tokenizer, np.random.default_rng(0))
+    words = np.isin(tokens[0], tokenizer.all_special_ids, invert=True)
+    assert chosen[:, words].mean() == pytest.approx(0.15, abs=0.01) and not chosen[:, ~words].any()
+    assert (shown[chosen] == tokenizer.mask_token_id).mean() == pytest.approx(0.8, abs=0.03)
+    params = {"encoder": str(tiny), "epochs": 1, "batch_size": 64, "learning_rate": 1e-30, "weight_decay": 0.0}
+    plain, read = (
+        load_method("bert-contrastive")(**params, pretrain=n, depth=d) for n, d in ((0, "last"), (2, "frozen"))
+    )
+    for method in (plain, read):
+        method.fit(world(), Context(seed=0, items=catalogue()))
+    assert not np.allclose(plain.score(users := asked(world())), read.score(users), atol=0.01)
 
 
 def test_resumed_run_gives_the_same_scores(cut_off: Any, chains: Any) -> None:
