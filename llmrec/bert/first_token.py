@@ -13,6 +13,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from llmrec.bert.mean import MeanPooler
+
 KINDS = ("BertLayer", "RobertaLayer", "XLMRobertaLayer", "ElectraLayer")
 """Layers of transformers that are built alike, and whose models' outputs read the first token alone."""
 
@@ -41,6 +43,8 @@ class _FirstToken(nn.Module):
 def first_token_alone(model: Any) -> Iterator[None]:
     """While it lasts, the model's last layer answers for the first token alone, where its kind is known."""
     stacks = [m for m in model.modules() if isinstance(m, nn.ModuleList) and len(m) and type(m[-1]).__name__ in KINDS]
+    if any(isinstance(module, MeanPooler) for module in model.modules()):
+        stacks = []
     if not stacks or getattr(model.config, "_attn_implementation", "") not in ("sdpa", "eager"):
         yield
         return

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from llmrec.bert import classifier, tune
 from llmrec.bert.int8 import in_int8
+from llmrec.bert.mean import pooled
 from llmrec.bert.pairs import Pairs, Tokens, pair_scores
+from llmrec.bert.parallel import processes
 
 if TYPE_CHECKING:
     import torch
@@ -22,6 +24,7 @@ class Settings(classifier.Settings, tune.Settings, Protocol):
 
     window: int  # tokens of a pair
     item_tokens: int  # of a candidate, or of one item of the history
+    pooling: str  # what the output reads: one of llmrec.bert.mean.POOLINGS
     int8: bool  # 8-bit weights and activations for the answers, on a CPU
 
 
@@ -33,9 +36,10 @@ class PairScorer:
         Raises:
             UserError: no such encoder, or a window that does not fit. Skip: depth "lora" without the package peft.
         """
+        processes()  # before anything goes to a device
         self.settings, self.device = settings, ctx.device
         self.classifier = classifier.load_classifier(settings, ctx)
-        self.model = self.classifier.model
+        self.model = pooled(self.classifier.model, settings.pooling)
         self.pairs = Pairs.of(self.classifier, ctx.items.texts, settings.window, settings.item_tokens)
 
     def parameters(self) -> Iterator[torch.nn.Parameter]:

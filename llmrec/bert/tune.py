@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,6 +14,7 @@ import torch.nn.functional as F
 from llmrec.bert.classifier import Classifier
 from llmrec.bert.depth import layers_of, trained
 from llmrec.bert.pairs import Pairs, Tokens, forward
+from llmrec.bert.parallel import Processes, processes
 from llmrec.training import train
 
 if TYPE_CHECKING:
@@ -63,12 +65,13 @@ def fine_tune(
     The loss of a group is the cross-entropy of its first pair against the rest (Gao, Dai & Callan 2021, "localized
     contrastive"), that of a number is the squared error. The learning rate rises over the first ``warm_up`` of all
     steps and falls linearly to zero: a function of the epoch and the step, so that a killed run which starts again
-    ends with the same weights. Checkpoints are written after each epoch.
+    ends with the same weights. Checkpoints are written after each epoch. Several processes that were launched together
+    share each step (`llmrec.bert.parallel`).
 
     Raises:
         MethodError: the loss is not finite.
     """
-    model = classifier.model
+    model, together = classifier.model, processes()
     optimizer = torch.optim.AdamW(rates_of(model, settings), fused=True)
     for group in optimizer.param_groups:
         group["first"] = group["lr"]
@@ -78,6 +81,7 @@ def fine_tune(
     }  # fmt: skip
 
     def run_epoch(epoch: int) -> float:
+        together.begin(epoch, ctx.seed_for("dropout", epoch), ctx.device)
         groups = examples(epoch)
         steps = list(_steps(groups, max(1, settings.batch_size // groups.m), ctx.rng("order", epoch)))
         total = 0.0
@@ -85,21 +89,26 @@ def fine_tune(
             factor = schedule((epoch + i / len(steps)) / epochs, settings.warm_up)
             for group in optimizer.param_groups:
                 group["lr"] = group["first"] * factor
-            total += _step(model, pairs, groups, rows, settings, ctx.device) * len(rows)
+            total += _step(model, pairs, groups, rows, settings, ctx.device, together) * len(rows)
             torch.nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], 1.0)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         return total / max(len(groups), 1)
 
-    train(method, model, optimizer, run_epoch, ctx, epochs=settings.epochs, patience=settings.patience)
+    own = dataclasses.replace(ctx, folder=together.folder(ctx.folder))
+    train(method, model, optimizer, run_epoch, own, epochs=settings.epochs, patience=settings.patience)
+    ctx.chosen_epochs = own.chosen_epochs
 
 
-def _step(model: Any, pairs: Pairs, groups: Groups, rows: Int64, settings: Settings, device: str) -> float:
+def _step(
+    model: Any, pairs: Pairs, groups: Groups, rows: Int64, settings: Settings, device: str, together: Processes
+) -> float:
     """Sum the gradients of one step's groups, a part at a time; their mean loss."""
     m, total = groups.m, 0.0
     size = max(1, settings.at_once // m)
-    for start in range(0, len(rows), size):
-        some = rows[start : start + size]
+    share = together.share(rows)
+    for start in range(0, len(share), size):
+        some = share[start : start + size]
         lefts = [groups.lefts[g] for g in some for _ in range(m)]
         rights = [groups.rights[g * m + j] for g in some for j in range(m)]
         logits = forward(model, pairs.batch(lefts, rights, device), settings.mixed)
@@ -114,7 +123,7 @@ def _step(model: Any, pairs: Pairs, groups: Groups, rows: Int64, settings: Setti
             loss = F.mse_loss(logits, wanted, reduction="sum") / len(rows)
         torch.autograd.backward(loss)
         total += loss.item()
-    return total
+    return together.add_up(model, total)
 
 
 def _steps(groups: Groups, size: int, rng: np.random.Generator) -> Iterator[Int64]:

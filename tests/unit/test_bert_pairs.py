@@ -31,6 +31,7 @@ from llmrec.bert.depth import trained  # noqa: E402
 from llmrec.bert.first_token import first_token_alone  # noqa: E402
 from llmrec.bert.int8 import in_int8  # noqa: E402
 from llmrec.bert.pairs import Pairs, forward, in_batches, pair_scores  # noqa: E402
+from llmrec.bert.scorer import PairScorer  # noqa: E402
 from llmrec.bert.tune import Groups, fine_tune, rates_of, schedule  # noqa: E402
 
 WORDS = (("cat", "dog", "horse"), ("hammer", "saw", "drill"))
@@ -115,6 +116,25 @@ def test_untrained_it_stands_where_its_base_does(tiny: Path) -> None:
     scores = scores_of(tfidf, asked.users)[asked.shown.rows, asked.shown.items]
     assert method.under.weight > 0
     assert np.allclose(method.rerank(asked.users, asked.shown), method.under.weight * scores, rtol=1e-5)
+
+
+def test_the_mean_of_the_tokens_leaves_padding_out(tiny: Path) -> None:
+    texts = kinds(30, np.random.default_rng(1))
+    _, pairs, ctx = loaded(tiny, texts)
+    scorer = PairScorer(
+        load_method("bert-crossencoder")(encoder=str(tiny), window=18, item_tokens=4, pooling="mean"), ctx
+    )
+    lefts, _ = pairs.histories(rows([0, 1, 4], [5]))
+    scores = scorer.scores(lefts, np.array([0, 1]), np.array([3, 8], np.int32))
+    small = in_int8(scorer.model)
+    for left, item, score in zip(lefts, (3, 8), scores, strict=True):
+        batch = pairs.batch([left], [pairs.items[item]], "cpu")
+        with torch.inference_mode():
+            mean = scorer.model.bert(**batch).last_hidden_state.mean(1)
+            assert scorer.model.classifier(mean).item() == pytest.approx(score, abs=1e-5)
+            assert forward(small, batch).item() == pytest.approx(score, abs=0.1)
+    with pytest.raises(UserError, match="Did you mean 'mean'"):
+        PairScorer(load_method("bert-crossencoder")(encoder=str(tiny), window=18, item_tokens=4, pooling="meam"), ctx)
 
 
 def test_the_weight_of_a_base_by_hand() -> None:

@@ -49,6 +49,7 @@ class BertRating:
     width: int = 0  # of a fresh network; 0: the encoder's
     window: int = tune(128, choices=(64, 96, 128, 192, 256))  # tokens of a pair
     item_tokens: int = 32  # of a candidate, or of one item of the history
+    pooling: str = tune("first", choices=("first", "mean"))  # of the tokens; sentence encoders were trained by "mean"
     # how deep it is trained
     depth: str = tune("full", choices=("frozen", "last", "lora", "full"))
     last: int = 2  # layers that depth "last" trains
