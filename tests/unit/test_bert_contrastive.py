@@ -73,8 +73,8 @@ LEARNS = {"depth": "frozen", "whiten": 0.0, "epochs": 40, "batch_size": 64, "lea
 def test_learns_what_counts_in_texts_and_nothing_from_shuffled_ones() -> None:
     assert own_cold_kind_first(fitted(vectors(), "bert-biencoder", whiten=0.0)) < 0.8
     assert own_cold_kind_first(fitted(vectors(), **LEARNS)) >= 0.95
-    shuffled = [vectors()[np.random.default_rng(seed).permutation(N_ITEMS)] for seed in range(3)]
-    assert 0.2 <= np.mean([own_cold_kind_first(fitted(some, **LEARNS)) for some in shuffled]) <= 0.8
+    shuffled = vectors()[np.random.default_rng(1).permutation(N_ITEMS)]
+    assert 0.2 <= own_cold_kind_first(fitted(shuffled, **LEARNS)) <= 0.8
 
 
 def test_untrained_it_is_the_zero_shot_bi_encoder() -> None:
@@ -101,6 +101,7 @@ def test_the_loss_by_hand() -> None:
     assert loss == pytest.approx((0 - torch.stack(logits).log_softmax(0)[1].item()) / 2, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_popular_items_are_scored_as_often_as_they_are_taken() -> None:
     """Texts say nothing but which of 20 items it is, and 16 times as many take the first half: with the correction the
     score follows, without it far less."""
@@ -139,7 +140,7 @@ def catalogue() -> Items:
     return Items(pl.DataFrame({"raw_id": ids, "title": texts, "text": texts, "categories": [[] for _ in texts]}))
 
 
-@pytest.mark.parametrize("depth", ["last", "lora", "full"])
+@pytest.mark.parametrize("depth", ["last", *(pytest.param(d, marks=pytest.mark.slow) for d in ("lora", "full"))])
 def test_the_encoder_itself_is_trained(tiny: Path, tmp_path: Path, monkeypatch: Any, depth: str) -> None:
     monkeypatch.setenv("LLMREC_CACHE", str(tmp_path))
     if depth == "lora":
@@ -158,6 +159,7 @@ def test_the_encoder_itself_is_trained(tiny: Path, tmp_path: Path, monkeypatch: 
     assert ctx.counts["items_without_text"] == 1 and not own[:, -1].any()
 
 
+@pytest.mark.slow
 def test_pre_training_learns_which_words_go_together(tiny: Path, tmp_path: Path, monkeypatch: Any) -> None:
     """A hidden word is of its neighbours' kind afterwards, and what is fine-tuned begins from there."""
     from transformers import BertTokenizerFast

@@ -160,7 +160,7 @@ def test_two_kinds_of_texts_are_learnt_and_shuffled_ones_say_nothing_of_new_item
     assert 0.2 <= own_kind_first(texts()[np.random.default_rng(1).permutation(N_ITEMS)])[1] <= 0.8
 
 
-@pytest.mark.parametrize("beams", [0, 2])
+@pytest.mark.parametrize("beams", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_alone_or_together_the_same_scores_and_a_cut_off_run_too(chains: Any, cut_off: Any, beams: int) -> None:
     params = {"signal": "collaborative", "codes": 4, "length": 8, "width": 16, "batch_size": 16, "epochs": 4}
     whole, resumed = cut_off(lambda: masked(**params, beams=beams), chains(12))
