@@ -1,8 +1,7 @@
 """What the output reads: the mean of all tokens instead of the first one.
 
-A sentence encoder such as MiniLM was trained by the mean of its tokens; its first token says almost the same of every
-text (after 60 steps, outputs that began at 0 differed by 1e-4 between pairs), and an output that reads it has to wait
-until the layers below have filled it.
+A sentence encoder such as all-MiniLM was trained by the mean of its tokens. Its first token tells texts hardly apart:
+after 62 steps on news, outputs that began at 0 were some 1e-4 apart between pairs.
 """
 
 from __future__ import annotations
