@@ -76,7 +76,7 @@ def processes() -> Processes:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or not {"RANK", "MASTER_ADDR"} <= set(os.environ):
         return Processes()
     try:
-        from accelerate import PartialState
+        from accelerate import PartialState  # type: ignore[import-untyped]
     except ModuleNotFoundError:
         raise Skip("training in several processes needs the package accelerate: pip install accelerate") from None
     state = PartialState(cpu=not torch.cuda.is_available())
@@ -84,7 +84,7 @@ def processes() -> Processes:
 
 
 def _sum(numbers: torch.Tensor) -> torch.Tensor:
-    from accelerate.utils import reduce
+    from accelerate.utils import reduce  # type: ignore[import-untyped]
 
     total: Any = reduce(numbers, "sum")
     summed: torch.Tensor = total
