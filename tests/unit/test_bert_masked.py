@@ -157,7 +157,10 @@ def own_kind_first(vectors: Floats) -> list[float]:
 
 def test_two_kinds_of_texts_are_learnt_and_shuffled_ones_say_nothing_of_new_items() -> None:
     assert min(own_kind_first(texts())) >= 0.95
-    assert 0.2 <= own_kind_first(texts()[np.random.default_rng(1).permutation(N_ITEMS)])[1] <= 0.8
+    shuffled = [texts()[np.random.default_rng(seed).permutation(N_ITEMS)] for seed in (1, 2, 3)]
+    assert (
+        0.2 <= np.mean([own_kind_first(some)[1] for some in shuffled]) <= 0.8
+    )  # one alone sends all of a kind one way
 
 
 @pytest.mark.parametrize("beams", [0, pytest.param(2, marks=pytest.mark.slow)])
