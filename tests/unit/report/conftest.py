@@ -15,6 +15,7 @@ from llmrec import track
 from llmrec.evaluate.metrics import per_user
 from llmrec.provenance import machine_class
 from llmrec.records import Cost, Provenance, Record, Status, write_record
+from llmrec.report import plots
 from llmrec.results import run_folder
 from llmrec.staleness import code_fingerprint, evaluation_fingerprint
 from llmrec.suite import load_suite
@@ -201,6 +202,29 @@ def finished_lab(tmp_path_factory):
     lab.set_up()
     lab.fill()
     return lab
+
+
+@pytest.fixture(scope="session")
+def small_lab(tmp_path_factory):
+    """Four rows on 200 users, all finished, made once: for tests that write a whole report and only read it."""
+    lab = Lab(tmp_path_factory.mktemp("small"), users=200)
+    lab.set_up()
+    lab.keep("random", "ease", "sasrec", "gpt-semantic-id")
+    lab.fill(bad=False)
+    return lab
+
+
+@pytest.fixture
+def one_figure(monkeypatch):
+    """Only quality against cost is drawn: for tests of what stands around the figures."""
+
+    def draw(block, interval):
+        def cost(line):
+            return line.costs("fit_cpu_seconds")[0]
+
+        return {"quality-fit-cost": plots.scatter(block, interval, cost, "CPU seconds", "", log=True)}
+
+    monkeypatch.setattr(plots, "draw_all", draw)
 
 
 @pytest.fixture

@@ -238,8 +238,9 @@ def test_the_page_is_whole_and_needs_no_network(finished_lab, finished, written)
     )  # figures take the reader's text colour, so that they are legible on a dark page
 
 
-def test_error_text_cannot_break_the_page(whole_lab):
+def test_error_text_cannot_break_the_page(whole_lab, one_figure):
     whole_lab.write(whole_lab.plan("als", 1), Status.FAILED, "<script>alert(1)</script> | pipe")
+    whole_lab.keep("random", "als")
     write([make(whole_lab)], whole_lab.folder / "out", ("markdown", "html"), "<b>Title</b>", "demo")
     text = (whole_lab.folder / "out" / "report.html").read_text()
     assert "<b>Title" not in text and "<script>alert" not in text and "&lt;script&gt;alert" in text
@@ -399,8 +400,8 @@ def test_unknown_formats_are_refused_with_the_nearest():
     assert chosen_formats("html, csv") == ["html", "csv"]
 
 
-def test_the_command_writes_the_report_without_torch(finished_lab, tmp_path):
-    lab = finished_lab
+def test_the_command_writes_the_report_without_torch(small_lab, tmp_path):
+    lab = small_lab
     code = (
         "import sys\nfrom llmrec.cli import app\n"
         "app()(sys.argv[1:], standalone_mode=False)\n"

@@ -66,7 +66,7 @@ def test_the_table(block):
     assert reproduced_table(dataclasses.replace(block, published={})) is None
 
 
-def test_it_stands_in_every_format(block):
+def test_it_stands_in_every_format(block, one_figure):
     report = Report(block)
     text = markdown_text([report], "Demo")
     assert "published figures.**" in text and "| Method & Co |" in text and "| skipped |" in text
