@@ -28,4 +28,4 @@ class CausalBlock(nn.Module):
         k, v = self.key_value(x).view(b, t, 2, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
         seen = F.scaled_dot_product_attention(q, k, v, is_causal=True)  # [b, heads, t, d / heads]
         x = self.norm_2(x + self.dropout(self.mix(seen.transpose(1, 2).reshape(b, t, d))))
-        return x + self.dropout(self.down(F.relu(self.up(x))))
+        return x + self.dropout(self.down(F.relu(self.up(x))))  # type: ignore[no-any-return]

@@ -174,9 +174,9 @@ def _questions(dataset: Dataset, split: Split, task: str) -> Questions:
         return Questions(names, [""] * len(names), some.users.histories, relevant)
     if task == "rating":
         known = np.isin(split.test.user, split.asked["test"]) & split.candidates[split.test.item]
-        asked = split.test.frame.filter(known)
+        rows = split.test.frame.filter(known)
         users, relevant, given = held_out(
-            asked["user"].to_numpy(), asked["item"].to_numpy(), asked["value"].to_numpy(), split.n_items
+            rows["user"].to_numpy(), rows["item"].to_numpy(), rows["value"].to_numpy(), split.n_items
         )
         names = [f"user {dataset.users[user]}" for user in users.tolist()]
         return Questions(names, [""] * len(names), split.known("test").histories.take(users), relevant, given)

@@ -22,8 +22,8 @@ def chain():
 def test_a_deterministic_chain_is_learnt_completely(loss):
     split = chain()
     method = GptItemId(
-        loss=loss, negatives=None if loss == "cross-entropy" else N_ITEMS, width=16, length=8, dropout=0.0, batch_size=16,
-        learning_rate=1e-2, epochs=15, patience=99,
+        loss=loss, negatives=None if loss == "cross-entropy" else N_ITEMS, width=16, length=8, dropout=0.0,
+        batch_size=16, learning_rate=1e-2, epochs=15, patience=99,
     )  # fmt: skip
     method.fit(split, Context(seed=0, items=toy.items(N_ITEMS)))
     for users, targets in split.batches("test", 64):
