@@ -82,3 +82,21 @@ def test_wrong_parameters_are_named(params: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError) as error:
         sasrec(**params)
     assert str(error.value).startswith(said)
+
+
+def test_is_the_authors_network_built_from_torch_s_own_parts(chains: Any) -> None:
+    """As in the paper's public code (kang205/SASRec, pmixer/SASRec.pytorch), with torch's multi-head attention."""
+    method = sasrec(length=6, width=8, heads=2, layers=2, dropout=0.0, epochs=1)
+    method.fit(chains(N_ITEMS), Context(seed=0, items=toy.items(N_ITEMS)))
+    model, ids = method.model.eval(), torch.tensor([[3, 1, 0, 2], [2, 2, 1, 3]])
+    later = torch.ones(4, 4, dtype=torch.bool).triu(1)
+    x = model.items.weight[ids] * 8**0.5 + model.positions.weight[:4]
+    for block in model.blocks:
+        theirs = torch.nn.MultiheadAttention(8, 2, batch_first=True)
+        theirs.in_proj_weight.data = torch.cat([block.query.weight, block.key_value.weight]).detach()
+        theirs.in_proj_bias.data = torch.cat([block.query.bias, block.key_value.bias]).detach()
+        theirs.out_proj.load_state_dict(block.mix.state_dict())
+        seen, _ = theirs(block.norm_1(x), x, x, attn_mask=later)
+        x = block.norm_2(x + seen)
+        x = x + block.down(block.up(x).relu())
+    assert torch.allclose(model(ids), model.norm(x), atol=1e-5)
