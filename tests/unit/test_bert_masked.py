@@ -155,6 +155,7 @@ def own_kind_first(vectors: Floats) -> list[float]:
     return [float((some % 2 == asked.ids % 2).mean()) for some in best]
 
 
+@pytest.mark.slow
 def test_two_kinds_of_texts_are_learnt_and_shuffled_ones_say_nothing_of_new_items() -> None:
     """A mean over shuffles: one alone may send all users of a kind one way."""
     assert min(own_kind_first(texts())) >= 0.95

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from llmrec.bert.depth import DEPTHS, trained
+from llmrec.bert.depth import trained
 from llmrec.bert.embedder import Embedder, embedder
 from llmrec.bert.examples import prefixes_of
 from llmrec.bert.tune import rates_of, schedule
@@ -47,7 +47,7 @@ class BertContrastive:
     whiten: float = tune(0.5, low=0.0, high=1.0)  # 0: principal components keep their variances, 1: equal ones
     pretrain: int = 0  # epochs of masked-language modelling on the items' texts before; 0: none
     # how deep it is trained, beside the map behind the encoder
-    depth: str = tune("last", choices=DEPTHS)
+    depth: str = tune("last", choices=("frozen", "last", "lora", "full"))
     last: int = 1  # layers that depth "last" trains
     rank: int = 8  # of depth "lora"
     item_tokens: int = 64  # of an item's text; 0: as many as the encoder reads

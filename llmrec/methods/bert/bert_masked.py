@@ -48,7 +48,7 @@ class BertMasked:
     early_stops: ClassVar[bool] = True
     needs_text: ClassVar[bool] = True
     quick: ClassVar[dict[str, Any]] = {
-        "levels": 2, "codes": 16, "epochs": 15, "width": 32, "learning_rate": 3e-3, "batch_size": 32,
+        "levels": 2, "codes": 16, "epochs": 40, "width": 32, "learning_rate": 3e-3, "batch_size": 32,
     }  # fmt: skip
 
     tokens: str = tune("semantic-ids", choices=TOKENS)
