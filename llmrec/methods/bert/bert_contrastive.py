@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from llmrec.bert.depth import trained
+from llmrec.bert.depth import DEPTHS, trained
 from llmrec.bert.embedder import Embedder, embedder
 from llmrec.bert.examples import prefixes_of
 from llmrec.bert.tune import rates_of, schedule
