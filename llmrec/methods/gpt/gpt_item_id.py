@@ -17,6 +17,7 @@ from llmrec.method import tune
 from llmrec.sequence import checks
 from llmrec.sequence.fit import fit_next_item, next_item_scores, seeded
 from llmrec.sequence.losses import declared_loss
+from llmrec.sequence.settings import check_attention
 
 if TYPE_CHECKING:
     from llmrec.context import Context
@@ -65,12 +66,8 @@ class GptItemId:
     def __post_init__(self) -> None:
         name = "gpt-item-id"
         self.mean_loss = declared_loss(name, self.loss, self.negatives, self.calibration)
-        checks.at_least(name, 1, length=self.length, width=self.width, layers=self.layers, heads=self.heads)
-        checks.at_least(name, 1, batch_size=self.batch_size, epochs=self.epochs, patience=self.patience)
-        checks.at_least(name, 0, weight_decay=self.weight_decay)
-        checks.above_zero(name, learning_rate=self.learning_rate)
-        checks.share(name, below_one=True, dropout=self.dropout)
-        checks.multiple(name, width=self.width, heads=self.heads)
+        checks.at_least(name, 1, layers=self.layers)
+        check_attention(name, self)
 
     def fit(self, split: Split, ctx: Context) -> None:
         shape = Shape(split.n_items + 1, self.length, self.layers, self.heads, self.width, self.dropout)
