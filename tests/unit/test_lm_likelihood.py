@@ -1,0 +1,94 @@
+"""Likelihoods of texts after prompts: what one forward pass over prompt and text says, read a prompt at a time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from llmrec.lm import likelihood
+from llmrec.lm.likelihood import score_continuations, tokenise
+from llmrec.lm.loading import load_language_model
+from tests.unit.lm_models import TEXTS, save_tiny
+
+
+@pytest.fixture(scope="module", params=["gpt2", "llama"])
+def lm(request, tmp_path_factory):
+    return load_language_model(str(save_tiny(tmp_path_factory.mktemp(request.param), request.param)))
+
+
+def plainly(lm, prompt, text):
+    """The sum over the text's tokens, from one pass over both."""
+    with torch.inference_mode():
+        logs = lm.model(torch.tensor([[*prompt, *text]])).logits[0].log_softmax(-1)
+    return sum(float(logs[len(prompt) - 1 + i, token]) for i, token in enumerate(text))
+
+
+@pytest.fixture(scope="module")
+def texts(lm):
+    return tokenise(lm, TEXTS)
+
+
+def test_one_pass_over_prompt_and_text_says_the_same(lm, texts):
+    prompts = [texts[-1], texts[0], texts[8] + texts[-1]]
+    some = [texts[:5], [texts[3]], texts[2:9]]
+    found = score_continuations(lm, prompts, some)
+    for prompt, mine, scores in zip(prompts, some, found, strict=True):
+        assert scores.shape == (len(mine),)
+        np.testing.assert_allclose(scores, [plainly(lm, prompt, text) for text in mine], atol=1e-4)
+
+
+def test_batches_make_no_difference(lm, texts, monkeypatch):
+    prompts, some = [text + texts[-1] for text in texts], [texts[i:] for i in range(len(texts))]
+    together = score_continuations(lm, prompts, some)
+    monkeypatch.setattr(likelihood, "BYTES", 1)
+    for one, other in zip(together, score_continuations(lm, prompts, some), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+def test_texts_of_one_token_and_rows_without_texts(lm, texts):
+    word = texts[-1][:1]
+    found = score_continuations(lm, [texts[0], texts[1]], [[word], []])
+    np.testing.assert_allclose(found[0], [plainly(lm, texts[0], word)], atol=1e-5)
+    assert found[1].shape == (0,)
+
+
+def test_what_cannot_be_read_is_said(lm, texts):
+    with pytest.raises(ValueError, match="prompt 1 has 0 tokens"):
+        score_continuations(lm, [texts[0], []], [[texts[1]], [texts[1]]])
+    with pytest.raises(ValueError, match="prompt 0 has an empty continuation"):
+        score_continuations(lm, [texts[0]], [[texts[1], []]])
+    with pytest.raises(ValueError, match="longer than 256 tokens"):
+        score_continuations(lm, [texts[0] * 100], [[texts[1]]])
+
+
+def test_answers_alone_and_in_small_parts_are_the_same(lm, monkeypatch):
+    prompts = some_tokens(lm, PROMPTS)
+    texts = [some_tokens(lm, range(1, 1 + n), i) for i, n in enumerate(CANDIDATES)]
+    together = score_continuations(lm, prompts, texts)
+    alone = [score_continuations(lm, [p], [t])[0] for p, t in zip(prompts, texts, strict=True)]
+    monkeypatch.setattr("llmrec.lm.branches.LOGITS_AT_ONCE", 300 * 4)  # four tokens a call
+    parts = score_continuations(lm, prompts, texts)
+    for a, b, c in zip(together, alone, parts, strict=True):
+        np.testing.assert_allclose(a.total, b.total, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(a.total, c.total, rtol=1e-5, atol=1e-5)
+
+
+def test_the_model_is_left_as_it_was(lm):
+    before = lm.model.config._attn_implementation
+    score_continuations(lm, [[1, 2]], [[[3]]])
+    assert lm.model.config._attn_implementation == before
+
+
+@pytest.mark.parametrize(
+    ("prompts", "texts", "message"),
+    [
+        ([[1], []], [[[2]], [[3]]], "prompt 1 is empty"),
+        ([[1]], [[[2], []]], "prompt 0 has an empty continuation"),
+        ([[1]], [], "1 prompts but 0 lists"),
+        ([[1], [5] * 250], [[[2]], [[3] * 9]], "prompt 1 has 250 tokens and up to 8 follow .* context is 256"),
+    ],
+)
+def test_errors(lm, prompts, texts, message):
+    with pytest.raises(ValueError, match=message):
+        score_continuations(lm, prompts, texts)
