@@ -35,8 +35,8 @@ def score_continuations(
         ValueError: an empty prompt or continuation, or both together longer than the model's context.
     """
     for row, (prompt, some) in enumerate(zip(prompts, continuations, strict=True)):
-        if any(not text for text in some):
-            raise ValueError(f"prompt {row} has an empty continuation")
+        if not prompt or any(not text for text in some):
+            raise ValueError(f"prompt {row} is empty or has an empty continuation")
         if len(prompt) + max(map(len, some), default=0) > lm.context:
             raise ValueError(
                 f"prompt {row} and a continuation are longer than {lm.context} tokens, the model's context"
