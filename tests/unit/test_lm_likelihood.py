@@ -59,36 +59,4 @@ def test_what_cannot_be_read_is_said(lm, texts):
     with pytest.raises(ValueError, match="prompt 0 is empty or has an empty continuation"):
         score_continuations(lm, [texts[0]], [[texts[1], []]])
     with pytest.raises(ValueError, match="longer than 256 tokens"):
-        score_continuations(lm, [texts[0] * 100], [[texts[1]]])
-
-
-def test_answers_alone_and_in_small_parts_are_the_same(lm, monkeypatch):
-    prompts = some_tokens(lm, PROMPTS)
-    texts = [some_tokens(lm, range(1, 1 + n), i) for i, n in enumerate(CANDIDATES)]
-    together = score_continuations(lm, prompts, texts)
-    alone = [score_continuations(lm, [p], [t])[0] for p, t in zip(prompts, texts, strict=True)]
-    monkeypatch.setattr("llmrec.lm.branches.LOGITS_AT_ONCE", 300 * 4)  # four tokens a call
-    parts = score_continuations(lm, prompts, texts)
-    for a, b, c in zip(together, alone, parts, strict=True):
-        np.testing.assert_allclose(a.total, b.total, rtol=1e-5, atol=1e-5)
-        np.testing.assert_allclose(a.total, c.total, rtol=1e-5, atol=1e-5)
-
-
-def test_the_model_is_left_as_it_was(lm):
-    before = lm.model.config._attn_implementation
-    score_continuations(lm, [[1, 2]], [[[3]]])
-    assert lm.model.config._attn_implementation == before
-
-
-@pytest.mark.parametrize(
-    ("prompts", "texts", "message"),
-    [
-        ([[1], []], [[[2]], [[3]]], "prompt 1 is empty"),
-        ([[1]], [[[2], []]], "prompt 0 has an empty continuation"),
-        ([[1]], [], "1 prompts but 0 lists"),
-        ([[1], [5] * 250], [[[2]], [[3] * 9]], "prompt 1 has 250 tokens and up to 8 follow .* context is 256"),
-    ],
-)
-def test_errors(lm, prompts, texts, message):
-    with pytest.raises(ValueError, match=message):
-        score_continuations(lm, prompts, texts)
+        score_continuations(lm, [texts[0] * 150], [[texts[1]]])
