@@ -146,7 +146,7 @@ def _read(
     finally:
         if shown:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]
-    return torch.nn.Module.to(model, device).eval(), tokenizer
+    return torch.nn.Module.to(model, device).train(False), tokenizer
 
 
 def _sha256(path: Path) -> str:

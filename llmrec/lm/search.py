@@ -69,7 +69,7 @@ def title_search(
     for row, prompt in enumerate(prompts):
         if not 0 < len(prompt) <= room:
             raise ValueError(
-                f"prompt {row} has {len(prompt)} tokens, expected 1 to {room}: the model's context less the longest title"
+                f"prompt {row} has {len(prompt)} tokens, expected 1 to {room}: the context less the longest title"
             )
     items = np.full((len(prompts), beams), NO_ITEM, np.int32)
     scores = np.full((len(prompts), beams), -np.inf, np.float32)
