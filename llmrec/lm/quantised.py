@@ -73,7 +73,7 @@ def _config(scheme: str) -> Any:
         return ao.Int8DynamicActivationInt8WeightConfig()
     if scheme == "int8-weights":
         return ao.Int8WeightOnlyConfig()
-    return ao.IntxWeightOnlyConfig(weight_dtype=torch.int4, granularity=PerGroup(GROUP))
+    return ao.IntxWeightOnlyConfig(weight_dtype=torch.__dict__["int4"], granularity=PerGroup(GROUP))
 
 
 def _tied(model: nn.Module) -> str:
