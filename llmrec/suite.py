@@ -15,6 +15,7 @@
     label = "bpr"
     params = { epochs = 20 }
 
+``slices = ["items:cold"]`` publishes users' own figures on a part of the items, so that claims can be tested on it.
 ``folds = [1, 2, 3, 4, 5]`` runs all official folds of a dataset. A row with ``control = true`` stands apart and never
 competes; only such a row may change the protocol: ``protocol = { withhold = false }``. ``params = "tuned"`` takes what
 `llmrec tune` has found for each dataset; ``fixed = { loss = "bce" }`` beside it is set and not searched. A row with
@@ -96,6 +97,9 @@ class _File(_Part):
     )
     threads: int = Field(default=1, ge=1, description="a whole number from 1, per run")
     metrics: list[str] = Field(default=[], description="a list of metric names; default: the task's own")
+    slices: list[Literal["items:head", "items:tail", "items:cold"]] = Field(
+        default=[], description="a list of items:head, items:tail, items:cold, with task 'topn'"
+    )  # parts of the items of which users' own figures are published, so that claims can be tested on them
     protocol: Protocol | None = Field(default=None, description="a table of protocol options")
     limits: Limits = Limits()
     track: Track = Track()
@@ -125,6 +129,7 @@ class Suite:
     seeds: tuple[int, ...]
     threads: int
     metrics: tuple[str, ...]
+    slices: tuple[str, ...]
     protocol: Protocol
     limits: Limits
     track: Track
@@ -243,6 +248,8 @@ def load_suite(name_or_path: str | Path, extra: Path | None = None) -> Suite:
     task = TASKS[file.task]
     protocol = file.protocol or Protocol.model_validate({"name": task.protocols[0]})
     _check_names(file, path)
+    if file.slices and file.task != "topn":
+        raise UserError(f"{path}: key 'slices': only the task 'topn' has them; this suite's is {file.task!r}.")
     _check_protocol(file, protocol, path)
     methods = find_methods(extra)
     files: dict[str, MethodFile] = {}
@@ -273,8 +280,8 @@ def load_suite(name_or_path: str | Path, extra: Path | None = None) -> Suite:
     return Suite(
         name=path.stem, title=file.title or path.stem, path=path, task=file.task, datasets=tuple(file.datasets),
         folds=tuple(file.folds), seeds=tuple(file.seeds), threads=file.threads,
-        metrics=tuple(file.metrics) or task.shown, protocol=protocol, limits=file.limits, track=file.track,
-        entries=tuple(entries), files=files, methods=methods,
+        metrics=tuple(file.metrics) or task.shown, slices=tuple(file.slices), protocol=protocol,
+        limits=file.limits, track=file.track, entries=tuple(entries), files=files, methods=methods,
     )  # fmt: skip
 
 

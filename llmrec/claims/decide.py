@@ -20,6 +20,7 @@ from llmrec import stats
 from llmrec.claims.read import Claim, Side, Verdict
 from llmrec.errors import UserError
 from llmrec.published.blocks import PublishedRun
+from llmrec.published.parts import column
 from llmrec.records import Protocol
 from llmrec.report.evidence import Block, Line, check_same_users
 from llmrec.report.significance import LEVEL
@@ -226,26 +227,28 @@ def _compare(claim: Claim, metric: str, ours: Line, theirs: Line | float) -> Tes
     name = display_name(theirs) if isinstance(theirs, Line) else f"published {theirs:g}"
     runs = tuple(run.spec.run_id for line in lines for run in line.done)
     dataset = ours.runs[0].spec.dataset
-    test = Test(dataset, metric, display_name(ours), name, problem=_problem(claim, lines), runs=runs)
-    per_unit = all(metric in line.per_unit for line in lines)
-    measured = all(line.figures(metric) for line in lines)
-    if not per_unit and not measured:
-        return replace(test, problem=f"{metric} was not measured")
-    if per_unit:
-        a = ours.values(metric)
-        b = theirs.values(metric) if isinstance(theirs, Line) else np.full_like(a[:1], theirs)
-        return _over_users(claim, test, a, b)
+    told = f"{metric}, {claim.slice}" if claim.slice else metric
+    key = column(claim.slice, metric) if claim.slice else metric
+    test = Test(dataset, told, display_name(ours), name, runs=runs)
+    if all(key in line.units[0].columns for line in lines):
+        a = _asked(ours.values(key))
+        b = _asked(theirs.values(key)) if isinstance(theirs, Line) else np.full_like(a[:1], theirs)
+        return _over_users(claim, replace(test, problem=_problem(claim, lines, a.shape[1])), a, b)
+    if claim.slice or not all(line.figures(metric) for line in lines):
+        return replace(test, problem=f"{told} was not measured")
     a = np.array(ours.figures(metric))
     b = np.array(theirs.figures(metric)) if isinstance(theirs, Line) else np.array([theirs])
-    return _over_seeds(claim, test, a, b)
+    return _over_seeds(claim, replace(test, problem=_problem(claim, lines, len(ours.units[0]))), a, b)
 
 
-def _problem(claim: Claim, lines: Sequence[Line]) -> str:
+def _asked(values: Floats) -> Floats:
+    """Without the users to whom nothing of a slice is relevant: NaN, in every row the same ones."""
+    return values[:, ~np.isnan(values[0])]
+
+
+def _problem(claim: Claim, lines: Sequence[Line], units: int) -> str:
     """Why figures would decide nothing: too few users or seeds."""
-    said = []
-    units = len(lines[0].units[0])
-    if units < claim.users:
-        said.append(f"{units} of {claim.users} {lines[0].task.unit}")
+    said = [f"{units} of {claim.users} {lines[0].task.unit}"] if units < claim.users else []
     for line in lines:
         seeded = any(run.seeded for run in line.done if isinstance(run, PublishedRun))
         if seeded and len(line.by_seed) < claim.seeds:

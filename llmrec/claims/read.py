@@ -10,6 +10,7 @@
     a = { methods = ["bert-biencoder"] }  # the best of them, chosen on validation
     b = { families = ["content"] }        # each of them must be beaten: each method, the best of each family
                                           # methods = [...], params = { signal = "random" }: only rows with these
+    slice = "items:cold"                  # only relevant items of this part count; the suite lists it in its `slices`
     direction = "higher"                  # a's figure is to be higher than b's (default), or "lower"
     least = 0.0                           # by at least so much, or least_relative = 0.02: by 2 % of b's
     seeds = 5                             # needed of each method that uses its seed
@@ -70,6 +71,9 @@ class Claim(_Part):
     task: TaskName = "topn"
     datasets: list[str] = Field(min_length=1, description="a list of dataset names")
     metrics: list[str] = Field(min_length=1, description="a list of metrics of the task")
+    slice: Literal["", "items:head", "items:tail", "items:cold"] = Field(
+        default="", description="one of items:head, items:tail, items:cold"
+    )
     a: Side = Side()
     b: Side = Side()
     direction: Literal["higher", "lower"] = "higher"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmrec import stats
 from llmrec.published.checks import check_block
+from llmrec.published.parts import with_parts
 from llmrec.published.tables import COLUMNS, Frozen, figures_table
 from llmrec.records import Record, Status
 from llmrec.report.evidence import Block, Run, gather
@@ -37,7 +38,7 @@ def freeze(suite: Suite, *, root: Path | None = None, partial: bool = False) -> 
         "address": blocks[0].suite, "title": suite.title, "task": suite.task, "datasets": list(suite.datasets),
         "metrics": list(blocks[0].metrics), "seeds": list(suite.seeds), "threads": suite.threads,
     }  # fmt: skip
-    return Frozen(about, figures_table(rows), _users(blocks))
+    return Frozen(about, figures_table(rows), _users(blocks, suite.slices))
 
 
 def _block_rows(block: Block, suite: Suite) -> Iterator[tuple[object, ...]]:
@@ -118,20 +119,22 @@ def _intervals(block: Block) -> dict[str, dict[str, Interval]]:
     return found
 
 
-def _users(blocks: list[Block]) -> pl.DataFrame:
-    """The figures of each unit: dataset, fold, user, run_id, then the task's metrics. Rows of one user lie together,
-    because runs agree about most users: that is what makes the file small."""
+def _users(blocks: list[Block], slices: tuple[str, ...]) -> pl.DataFrame:
+    """The figures of each unit: dataset, fold, user, run_id, then the task's metrics and those on slices. Rows of one
+    user lie together, because runs agree about most users: that is what makes the file small."""
     import polars as pl
 
     tables = []
     for block in blocks:
         for run in {run.spec.run_id: run for run in block.runs if run.ok}.values():
-            kept = ["user", *(metric for metric in block.task.accuracy if metric in run.users.columns)]
+            table = with_parts(run, slices)
+            on_slices = (name for name in table.columns if name.startswith(slices)) if slices else ()
+            kept = ["user", *(metric for metric in block.task.accuracy if metric in table.columns), *on_slices]
             about = {"dataset": run.spec.dataset, "fold": run.fold, "run_id": run.spec.run_id}
             columns = [
                 pl.lit(value, pl.Int64 if key == "fold" else pl.String).alias(key) for key, value in about.items()
             ]
-            tables.append(run.users.select(kept).with_columns(columns))
+            tables.append(table.select(kept).with_columns(columns))
     keys = ["dataset", "fold", "user", "run_id"]
     table = pl.concat(tables, how="diagonal")
     return table.select(*keys, pl.exclude(keys)).sort(keys)
