@@ -33,3 +33,34 @@ Datasets = Annotated[
         help="A folder with dataset cards of your own; $LLMREC_DATASETS.",
     ),
 ]
+
+
+def _replayed(wanted: bool) -> bool:
+    if wanted:
+        os.environ["LLMREC_REPLAY"] = "1"
+    return wanted
+
+
+def _kept_in(folder: Path | None) -> Path | None:
+    if folder is not None:
+        os.environ["LLMREC_RESPONSES"] = str(folder.absolute())
+    return folder
+
+
+Replay = Annotated[
+    bool,
+    typer.Option(
+        "--replay",
+        callback=_replayed,
+        help="Send nothing to any model endpoint: only responses that are kept from earlier runs; $LLMREC_REPLAY.",
+    ),
+]
+Responses = Annotated[
+    Path | None,
+    typer.Option(
+        "--responses",
+        metavar="DIR",
+        callback=_kept_in,
+        help="Where responses of model endpoints are kept; $LLMREC_RESPONSES, default: in llmrec's cache.",
+    ),
+]

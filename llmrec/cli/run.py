@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llmrec.cli.names import run_name
-from llmrec.cli.options import Datasets, Methods, Results, SuiteName
+from llmrec.cli.options import Datasets, Methods, Replay, Responses, Results, SuiteName
 
 if TYPE_CHECKING:
     from llmrec.records import Record
@@ -42,6 +42,8 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run, and run nothing.")] = False,
     methods: Methods = None,
     datasets: Datasets = None,
+    replay: Replay = False,
+    responses: Responses = None,
     wandb: Annotated[bool, typer.Option("--wandb", help="Mirror to Weights & Biases.")] = False,
     results: Results = None,
 ) -> None:
