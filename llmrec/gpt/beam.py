@@ -9,18 +9,27 @@ of live prefixes are looked at, and masks are gathered from the trie for the who
 
 from __future__ import annotations
 
+from typing import Any, Protocol
+
 import torch
 from torch import Tensor
 
 from llmrec.gpt.leaves import ItemTokens
-from llmrec.gpt.model import GPT
 from llmrec.gpt.trie import Trie
 from llmrec.types import NO_ITEM
 
 
+class Decoder(Protocol):
+    """What a search asks: `llmrec.gpt.model.GPT` and `llmrec.gpt.reader.ItemReader` answer."""
+
+    def remember(self, tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Any]: ...
+    def branch(self, tokens: Tensor, memory: Any, own: Tensor | None) -> tuple[Tensor, Tensor]: ...
+    def logits(self, hidden: Tensor) -> Tensor: ...
+
+
 @torch.inference_mode()
 def beam_search(
-    model: GPT,
+    model: Decoder,
     trie: Trie,
     tokens: Tensor,
     lengths: Tensor,
@@ -80,7 +89,7 @@ def beam_search(
 
 @torch.inference_mode()
 def score_all(
-    model: GPT,
+    model: Decoder,
     trie: Trie,
     tokens: Tensor,
     lengths: Tensor,

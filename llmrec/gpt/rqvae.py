@@ -56,8 +56,9 @@ def _fitted(vectors: Tensor, levels: int, codes: int, seed: int) -> Quantised:
             left, commitment = z.detach(), z.new_zeros(())
             taken = torch.zeros_like(left)
             for book in books:
-                chosen = book.centres[book.nearest(left)]
-                book.follow(left)
+                near = book.nearest(left)
+                chosen = book.centres[near]
+                book.follow(left, near)
                 commitment = commitment + F.mse_loss(z - taken, chosen)
                 taken, left = taken + chosen, left - chosen
             loss = F.mse_loss(decoder(z + (taken - z).detach()), x[rows]) + COMMITMENT * commitment
@@ -86,9 +87,10 @@ class _Book:
         """The nearest code of each residual [n, d] -> [n]."""
         return (self.centres.pow(2).sum(1) - 2 * left @ self.centres.T).argmin(1)
 
-    def follow(self, left: Tensor) -> None:
-        """Move towards the residuals of a batch; codes that nobody needs go to random ones of them."""
-        share = F.one_hot(self.nearest(left), len(self.centres)).to(left.dtype)  # [n, codes]
+    def follow(self, left: Tensor, near: Tensor) -> None:
+        """Move towards the residuals of a batch [n, d], each to its nearest code [n]; codes that nobody needs go to
+        random ones of them."""
+        share = F.one_hot(near, len(self.centres)).to(left.dtype)  # [n, codes]
         self.counts.lerp_(share.sum(0), 1 - DECAY)
         self.sums.lerp_(share.T @ left, 1 - DECAY)
         dead = (self.counts < DEAD).nonzero().squeeze(1)

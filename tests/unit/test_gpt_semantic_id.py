@@ -52,10 +52,18 @@ def context(split, **kwargs):
     return Context(seed=0, items=toy.items(split.n_items), validate=validate, **kwargs)
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["codes", "item tokens"])
+FORMS = {
+    "codes": {},
+    "item tokens": {"item_tokens": True},
+    "item positions": {"item_tokens": True, "read": "items", "filter_share": 0.0},
+    "item positions, filter": {"read": "items"},
+}
+
+
+@pytest.fixture(scope="module", params=FORMS.values(), ids=FORMS)
 def learnt(request):
     split = chain()
-    method = GptSemanticId(**SMALL | {"item_tokens": request.param})
+    method = GptSemanticId(**SMALL | request.param)
     method.fit(split, context(split))
     return method, split
 
@@ -176,5 +184,9 @@ def test_wrong_parameters_are_named():
         GptSemanticId(**SMALL | {"signal": "texts"}).fit(split, context(split))
     with pytest.raises(UserError, match="search = 'beams'"):
         GptSemanticId(**SMALL | {"search": "beams"}).fit(split, context(split))
+    with pytest.raises(UserError, match="read = 'item', expected one of tokens"):
+        GptSemanticId(**SMALL | {"read": "item"}).fit(split, context(split))
+    with pytest.raises(UserError, match="filter_share = 1"):
+        GptSemanticId(**SMALL | {"filter_share": 1}).fit(split, context(split))
     with pytest.raises(MethodError, match="Take more levels"):
         GptSemanticId(**SMALL | {"levels": 1}).fit(split, context(split))

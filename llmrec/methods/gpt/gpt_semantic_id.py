@@ -19,6 +19,7 @@ from llmrec.gpt.beam import beam_search, score_all
 from llmrec.gpt.leaves import ItemTokens
 from llmrec.gpt.model import GPT, Shape
 from llmrec.gpt.quantise import START, ItemIds, semantic_ids
+from llmrec.gpt.reader import ItemReader
 from llmrec.gpt.signals import neighbour_factors, unit_rows
 from llmrec.gpt.trie import build_trie
 from llmrec.gpt.windows import window_batches
@@ -35,6 +36,7 @@ SIGNALS = ("text", "text+collaborative", "collaborative", "random")
 RESOLVE = ("nearest", "level")
 QUANTISERS = ("k-means", "rq-vae")
 SEARCHES = ("beam", "exact")
+READS = ("tokens", "items")
 
 
 def enough_codes(n_items: int, levels: int) -> int:
@@ -69,6 +71,8 @@ class GptSemanticId:
     resolve: str = "nearest"  # items with equal codes: "nearest" free code, or one more "level"
     # model
     item_tokens: bool = False  # the last token of an id has, besides its code's vector, one of the item's own
+    read: str = "tokens"  # a history is one position a token ("tokens", a GPT-2), or one an item ("items": ItemReader)
+    filter_share: float = 0.7  # of a layer that reads items, against attention's; 0: SASRec's layer
     window: int = tune(50, low=5, high=100)  # items of history that are read
     layers: int = tune(2, low=1, high=6)
     heads: int = 4
@@ -95,7 +99,8 @@ class GptSemanticId:
             self.ids.vocabulary, (self.window + 1) * self.length, self.layers, self.heads, self.width, self.dropout,
             period=self.length,
         )  # fmt: skip
-        self.model = GPT(shape).to(ctx.device)
+        network = GPT(shape) if self.read == "tokens" else ItemReader(shape, self.filter_share)
+        self.model: GPT | ItemReader = network.to(ctx.device)
         self.leaves: ItemTokens | None = None
         if self.item_tokens:
             self.leaves = ItemTokens(self.model.tokens, self.trie).to(ctx.device)
@@ -147,11 +152,13 @@ class GptSemanticId:
         return (codes + last) / wanted.numel()
 
     def _check(self) -> None:
-        choices = {"signal": SIGNALS, "quantiser": QUANTISERS, "resolve": RESOLVE, "search": SEARCHES}
+        choices = {"signal": SIGNALS, "quantiser": QUANTISERS, "resolve": RESOLVE, "search": SEARCHES, "read": READS}
         for name, known in choices.items():
             if (given := getattr(self, name)) not in known:
                 hint = nearest(str(given), known)
                 raise UserError(f"gpt-semantic-id: {name} = {given!r}, expected one of {', '.join(known)}.{hint}")
+        if not 0 <= self.filter_share < 1:
+            raise UserError(f"gpt-semantic-id: filter_share = {self.filter_share}, expected 0 or more and below 1.")
         if self.width % self.heads:
             raise UserError(f"gpt-semantic-id: width = {self.width} is no multiple of heads = {self.heads}.")
 
