@@ -20,6 +20,7 @@ COMMANDS = {
     "site": ("site",),
     "paper": ("publish", "claims", "paper"),
     "datasets": ("fetch",),
+    "probe": ("probe",),
     "listing": ("list_", "new", "check", "doctor", "score"),
 }
 """Module of llmrec.cli -> its commands, in the order of `llmrec --help`."""
