@@ -16,8 +16,8 @@ from llmrec.records import Record, Status, write_record
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 KEPT = (
-    "record.json", "ranks.parquet", "curve.jsonl", "users.parquet", "units.parquet", "answers.parquet", "log.txt",
-    "verify.json",
+    "record.json", "ranks.parquet", "curve.jsonl", "users.parquet", "units.parquet", "answers.parquet",
+    "explanations.jsonl", "log.txt", "verify.json",
 )  # fmt: skip
 """Files of a run's folder, see `llmrec.records`; what else lies in the staging folder is left behind."""
 

@@ -6,6 +6,7 @@ results/runs/<run_id>/<machine class>/
     curve.jsonl      the learning curve (committed)
     users.parquet    per-user metrics          (not committed: follows from ranks)
     answers.parquet  top-k lists and scores     (not committed: a rerun gives them back)
+    explanations.jsonl  sentences that say why an item was recommended, checked   (not committed)
     log.txt          what the run printed       (not committed)
     verify.json      written beside it by `llmrec verify`
 """

@@ -120,6 +120,8 @@ def do(job: Job, staging: Path, emit: Emit) -> Record:
     curve = Curve(Path(job.checkpoints), facts.primary, facts.better)
 
     def note(event: dict[str, Any]) -> None:
+        if event["stage"] == "explanation":  # a part of the answer, and no progress
+            return _keep(event, staging / "explanations.jsonl")
         curve.add(event)
         emit(event)
         _prune(event, curve, job.floors, staging)
@@ -207,6 +209,13 @@ def _validation(split: Split, method: Any, curve: Curve, validate: Any) -> dict[
     if split.fit_data != "train":
         return {}
     return {f"valid/{curve.watched}": validate(method, split)[curve.watched]}
+
+
+def _keep(event: dict[str, Any], path: Path) -> None:
+    """Store a sentence that a method wrote about an item (`llmrec explain` shows it)."""
+    told = {key: value for key, value in event.items() if key != "stage"}
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(told, ensure_ascii=False) + "\n")
 
 
 def _prune(event: dict[str, Any], curve: Curve, floors: dict[str, float], staging: Path) -> None:
