@@ -37,6 +37,18 @@ def neighbour_factors(histories: Histories, *, reach: int, dims: int) -> Floats:
     return unit_rows(vectors).astype(np.float32)
 
 
+def leading_parts(vectors: Floats, dims: int) -> Floats:
+    """The parts of vectors [n, d] along their ``dims`` leading directions, float32 [n, dims], with a standard deviation
+    of 1 over all; zeros behind where d or n is smaller."""
+    centred = np.asarray(vectors, np.float64) - vectors.mean(0)
+    directions = np.linalg.eigh(centred.T @ centred).eigenvectors  # of ascending variance
+    directions *= np.where(directions.sum(0) < 0, -1, 1)  # a direction's sign is arbitrary
+    leading = directions[:, ::-1][:, :dims]
+    parts = np.zeros((len(vectors), dims), np.float32)
+    parts[:, : leading.shape[1]] = centred @ leading
+    return parts / max(float(parts.std()), 1e-12)
+
+
 def unit_rows(vectors: Floats) -> Floats:
     """Each row divided by its length; zero rows stay."""
     length = np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from llmrec.gpt.signals import neighbour_factors
+from llmrec.gpt.signals import leading_parts, neighbour_factors
 from llmrec.types import Histories
 
 
@@ -36,3 +36,13 @@ def test_more_dimensions_than_items_and_nothing_to_learn():
     assert neighbour_factors(histories([[0, 1, 2]], 3), reach=1, dims=8).shape == (3, 8)
     assert not neighbour_factors(histories([[0], [1]], 3), reach=5, dims=2).any()
     assert not neighbour_factors(histories([[0, 0, 0]], 1), reach=1, dims=2).any()
+
+
+def test_leading_parts_keep_what_differs_most():
+    rng = np.random.default_rng(2)
+    vectors = rng.standard_normal((200, 5)) * [0.01, 9, 0.01, 3, 1] + 7
+    parts = leading_parts(vectors, 2)
+    assert parts.dtype == np.float32 and abs(parts.std() - 1) < 1e-5
+    assert abs(np.corrcoef(parts[:, 0], vectors[:, 1])[0, 1]) > 0.999
+    assert abs(np.corrcoef(parts[:, 1], vectors[:, 3])[0, 1]) > 0.999
+    assert not leading_parts(vectors, 7)[:, 5:].any() and not leading_parts(np.ones((3, 2)), 2).any()
