@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -197,9 +197,9 @@ class Checker:
             return [item for start, item in subjects if start <= place][-1]
 
         rest = _blanked(sentence, taken)
-        for said, place, fits in _years(rest):
+        for said, place, meant in _years(rest):
             if (year := spoken_of(place).year) is not None:
-                found.append(Fact("year", said, fits(year)))
+                found.append(Fact("year", said, year in meant))
         seen: set[tuple[str, str]] = set()
         for said, place, label in self._labels(_blanked(rest, clauses)):
             item = spoken_of(place)
@@ -282,15 +282,15 @@ def _without_article(words: Words, ours: Mapping[Words, Item]) -> Words:
     return bare.get(words[1:] if words[0] in ("the", "a", "an") else words, words)
 
 
-def _years(sentence: str) -> Iterator[tuple[str, int, Callable[[int], bool]]]:
-    """Years and decades: as said, where, and whether a year is meant by it."""
+def _years(sentence: str) -> Iterator[tuple[str, int, Sequence[int]]]:
+    """Years and decades: as said, where, and the years that are meant."""
     for match in DATED.finditer(sentence):
-        if match[3]:
-            yield match[0], match.start(), lambda year, tens=int(match[3]): year // 10 % 10 * 10 == tens
-        elif match[2]:
-            yield match[0], match.start(), lambda year, first=int(match[1]): year // 10 == first // 10
+        first = int(match[1] or f"19{match[3]}")
+        meant = range(first, first + (1 if match[1] and not match[2] else 10))
+        if match[3]:  # "the '90s", of whichever century
+            yield match[0], match.start(), [year + 100 * century for century in (-1, 0, 1) for year in meant]
         else:
-            yield match[0], match.start(), lambda year, meant=int(match[1]): year == meant
+            yield match[0], match.start(), meant
 
 
 def _no_name(said: str, words: Words, request: str) -> bool:

@@ -170,9 +170,9 @@ class GptRequest:
         prompts_of = [ITEM_PROMPT.format(text=self.ctx.items.frame["text"][int(item)]) for item in different]
         asked = tokenise(self.lm, [f" {text}" for text in texts])
         room = self.lm.context - max([ROOM, *map(len, asked)])
-        prompts = [tokens[-room:] for tokens in tokenise(self.lm, prompts_of)]
+        read = [tokens[-room:] for tokens in tokenise(self.lm, prompts_of)]
         wanted = [[asked[row] for row in rows[some]] for some in np.split(order, ends[:-1])] if len(items) else []
-        scored = score_continuations(self.lm, prompts, wanted)
+        scored = score_continuations(self.lm, read, wanted)
         said = np.empty(len(items))
         said[order] = np.concatenate([*scored, np.empty(0)])
         out[rows, places] = said
@@ -182,13 +182,13 @@ class GptRequest:
         """Mean log-probability of a token of each title after its prompt."""
         assert self.lm is not None
         names = [[f" {self.titles[item].strip() or '?'}" for item in some] for some in items]
-        tokens = [tokenise(self.lm, some) for some in names]
+        tokens = [tokenise(self.lm, titles) for titles in names]
         room = self.lm.context - max([ROOM, *(len(title) for some in tokens for title in some)])
         read = [prompt[-room:] for prompt in tokenise(self.lm, prompts)]
         scored = score_continuations(self.lm, read, tokens)
         return [
-            sums / np.array([len(title) for title in some] or [1])
-            for sums, some in zip(scored, tokens, strict=True)
+            sums / np.array([len(title) for title in titles] or [1])
+            for sums, titles in zip(scored, tokens, strict=True)
         ]  # fmt: skip
 
     def _without_request(self, items: Int32) -> Floats:
