@@ -94,7 +94,7 @@ class GptSemanticId:
 
     def fit(self, split: Split, ctx: Context) -> None:
         self._check()
-        vectors = self._ids(split, ctx)
+        of_ids = self._ids(split, ctx)
         histories = split.fit.histories
         torch.manual_seed(ctx.seed_for("initialisation"))
         shape = Shape(
@@ -107,7 +107,7 @@ class GptSemanticId:
         if self.item_tokens:
             self.leaves = ItemTokens(self.model.tokens, self.trie).to(ctx.device)
             if self.item_start == "signal":
-                start = torch.from_numpy(leading_parts(vectors, self.width)).to(ctx.device)
+                start = torch.from_numpy(leading_parts(of_ids, self.width)).to(ctx.device)
                 with torch.no_grad():
                     self.leaves.own.copy_(OWN_STD * start[self.trie.items])
             self.model.tokens = self.leaves  # type: ignore[assignment]
