@@ -90,6 +90,7 @@ class Fact:
     kind: Kind
     said: str  # as the sentence has it
     true: bool
+    of: str = ""  # the title of the item of ours that it is about
 
 
 @dataclass(frozen=True)
@@ -184,11 +185,11 @@ class Checker:
             if quoted and words not in ours and words not in self.catalogue:
                 words = _without_article(words, ours)
             if quoted and words in self.said_as and words not in self.catalogue and words not in ours:
-                found.append(Fact("category", said, self.said_as[words] in known.item.categories))
-            elif any(a <= start < b for a, b in clauses):
-                found.append(Fact("liked", said, words in liked))
+                found.append(Fact("category", said, self.said_as[words] in known.item.categories, known.item.title))
             else:
-                found.append(Fact("title", said, words in ours))
+                kind: Kind = "liked" if any(a <= start < b for a, b in clauses) else "title"
+                true = words in (liked if kind == "liked" else ours)
+                found.append(Fact(kind, said, true, ours[words].title if words in ours else ""))
             subjects.append((start, ours.get(words, known.item)))
         subjects += [(end, known.item) for _, end in clauses]
         subjects.sort(key=lambda one: one[0])
@@ -198,14 +199,15 @@ class Checker:
 
         rest = _blanked(sentence, taken)
         for said, place, meant in _years(rest):
-            if (year := spoken_of(place).year) is not None:
-                found.append(Fact("year", said, year in meant))
+            item = spoken_of(place)
+            if item.year is not None:
+                found.append(Fact("year", said, item.year in meant, item.title))
         seen: set[tuple[str, str]] = set()
         for said, place, label in self._labels(_blanked(rest, clauses)):
             item = spoken_of(place)
             if (label, item.title) not in seen:
                 seen.add((label, item.title))
-                found.append(Fact("category", said, label in item.categories))
+                found.append(Fact("category", said, label in item.categories, item.title))
         return sorted(dict.fromkeys(found), key=lambda fact: KINDS.index(fact.kind))
 
     def _mentions(self, sentence: str, ours: set[Words]) -> Iterator[tuple[int, int, Words, bool]]:

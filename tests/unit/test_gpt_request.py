@@ -92,10 +92,11 @@ def test_sentences_are_written_once_for_the_tests_requests_and_counted(folder):
 
 
 def test_a_templates_sentences_are_true(folder):
-    method, ctx, events = fitted("", order="first-stage", explanation="template", explained=4)
+    method, ctx, events = fitted("", order="first-stage", explanation="template", explained=4, top=2)
     items, _ = method.search(ASKED, 5)
     told = [event for event in events if event["stage"] == "explanation"]
     assert ctx.counts["explanations_all_true"] == ctx.counts["explanations"] == 4
+    assert ctx.counts["explanations_naming_item"] == 4
     assert ctx.counts["facts"] == ctx.counts["facts_true"] == 12  # title, category, liked
     best = [ctx.items.titles[i] for i in items[:, :2].ravel()]
     assert [event["title"] for event in told] == best
@@ -105,7 +106,7 @@ def test_a_templates_sentences_are_true(folder):
 def test_nobody_who_liked_enough_means_no_liked_titles():
     split = with_requests(toy.leave_one_out([[0, 1, 2, 3]] * 3, 6))
     ctx = Context(seed=0, items=toy.items(6))
-    method = load_method("gpt-request")(order="first-stage", first_stage=FIRST, explanation="template", liked=5)
+    method = load_method("gpt-request")(order="first-stage", first_stage=FIRST, explanation="template", liked=5, explained=4, top=2)
     method.fit(dataclasses.replace(split, liked=4.0), ctx)
     method.search(ASKED, 5)
     assert ctx.counts["facts_true"] == ctx.counts["facts"] == 8 and "facts_liked" not in ctx.counts

@@ -15,7 +15,8 @@ for all methods and seeds) a sentence says why: written by the model token by to
 has no users, so a training user is drawn for each request, whose ``liked`` newest liked items are told: they shape the
 sentence, not the list. Everything that the sentence states and the data can tell is checked (`llmrec.lm.facts`):
 
-    explanations, explanations_with_fact, explanations_all_true (of those with a fact)
+    explanations, explanations_with_fact, explanations_all_true (of those with a fact), explanations_naming_item
+    (the recommended one)
     facts, facts_true, and both by kind: facts_title, facts_category, facts_year, facts_liked
 
 A true sentence is not yet a good reason: whether it convinces is not measured.
@@ -78,7 +79,7 @@ class GptRequest:
     # sentences
     explanation: str = "none"  # one of EXPLANATIONS
     explained: int = 200  # pairs of a request and an item
-    top: int = 2  # items of a request
+    top: int = 4  # items of a request
     liked: int = 3  # titles that the user liked; 0: nothing is known of a user
     sentence_tokens: int = 48  # at most
     example: bool = True  # an invented item and its sentence are shown to the model first
@@ -219,6 +220,7 @@ class GptRequest:
         for (text, item), one, sentence in zip(pairs, known, sentences, strict=True):
             facts = self.checker.facts(sentence, one)
             counts.update(["explanations", *["explanations_with_fact"] * bool(facts)])
+            counts["explanations_naming_item"] += any(f.kind == "title" and f.of == one.item.title for f in facts)
             counts["explanations_all_true"] += bool(facts) and all(fact.true for fact in facts)
             for fact in facts:
                 counts.update(
