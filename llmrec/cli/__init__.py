@@ -17,6 +17,7 @@ COMMANDS = {
     "merge": ("merge",),
     "tune": ("tune",),
     "report": ("report", "compare"),
+    "explain": ("explain",),
     "site": ("site",),
     "paper": ("publish", "claims", "paper"),
     "datasets": ("fetch",),

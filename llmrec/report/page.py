@@ -35,6 +35,7 @@ class Chapter:
     statistics: Table | None
     no_statistics: str  # why there is no table of statistics
     reproduced: Table | None  # published figures beside ours
+    explanations: Table | None  # what share of what methods say about their items is true
     tuning: Table | None  # what the search for each row's parameters was given
     figures: dict[str, tuple[str, str]]  # name -> (svg, what it shows)
     remarks: Sequence[Remark]

@@ -126,8 +126,10 @@ def cost_unit(block: Block) -> str:
 
 
 def small_gpt(line: Line) -> bool:
-    """Whether a gpt row was trained from scratch: it read no pretrained weights but those of a text encoder."""
-    return line.family == "gpt" and not any(_language_models(record) for record in line.records)
+    """Whether a gpt row was trained from scratch: it read no pretrained weights but those of a text encoder, and has
+    weights at all (a template's row has none; of a row without a run nobody knows)."""
+    sizes = [record.cost.parameters for record in line.records]
+    return line.family == "gpt" and any(sizes) and not any(_language_models(record) for record in line.records)
 
 
 def _language_models(record: Record) -> set[str]:

@@ -11,6 +11,7 @@ from llmrec.errors import UserError, nearest
 from llmrec.report import formats, page, plots
 from llmrec.report.audit import audit
 from llmrec.report.evidence import Block, check_same_users
+from llmrec.report.explanations import explanations_table
 from llmrec.report.reproduced import reproduced_table
 from llmrec.report.significance import LEVEL, Against, Findings, left_out_of_choice, why_no_baseline
 from llmrec.report.table import Cell, Notes, Row, Table, main_table
@@ -92,6 +93,7 @@ class Report:
             if not line.tuned and line.family != "external"
         }
         self.tuning = tuning_table(block.dataset, self.budgets, others) if self.budgets else None
+        self.explanations = explanations_table(block)
         self.reproduced = reproduced_table(block, block.metrics)
         self.reproduced_full = reproduced_table(block)
         self.no_statistics = "" if self.statistics else why_no_baseline(block)
@@ -105,9 +107,10 @@ class Report:
 
     @property
     def tables(self) -> list[Table]:
-        """What is printed: the main table and, where there are any, those of statistics, of published figures and of
-        tuning."""
-        return [self.main, *(table for table in (self.statistics, self.reproduced, self.tuning) if table)]
+        """What is printed: the main table and, where there are any, those of statistics, of published figures, of
+        explanations and of tuning."""
+        others = (self.statistics, self.reproduced, self.explanations, self.tuning)
+        return [self.main, *(table for table in others if table)]
 
 
 def caption(block: Block) -> str:
@@ -253,7 +256,7 @@ def html_text(reports: Sequence[Report], title: str, suite: str) -> str:
     chapters = [
         page.Chapter(
             report.block, report.findings.sentences(), report.main, report.full, report.statistics,
-            report.no_statistics, report.reproduced_full, report.tuning,
+            report.no_statistics, report.reproduced_full, report.explanations, report.tuning,
             {name: (plots.svg(figure), _words(name, report.block)) for name, figure in report.figures.items()},
             report.remarks,
         )
@@ -263,4 +266,5 @@ def html_text(reports: Sequence[Report], title: str, suite: str) -> str:
 
 
 def _csv_tables(report: Report) -> list[Table]:
-    return [report.full, *(t for t in (report.statistics, report.reproduced_full, report.tuning) if t)]
+    others = (report.statistics, report.reproduced_full, report.explanations, report.tuning)
+    return [report.full, *(table for table in others if table)]
