@@ -17,9 +17,6 @@ from torch import Tensor, nn
 
 from llmrec.gpt.trie import Trie
 
-OWN_STD = 0.02
-"""Of the items' own vectors when training begins."""
-
 
 class ItemTokens(nn.Module):
     """Embeddings of the codes' tokens, 0 to v - 1, and of the items': token v + j is leaf j of the trie.
@@ -36,7 +33,7 @@ class ItemTokens(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(codes.weight.detach().clone())
         self.own = nn.Parameter(torch.empty(len(trie), codes.embedding_dim, device=codes.weight.device))
-        nn.init.normal_(self.own, std=OWN_STD)
+        nn.init.normal_(self.own, std=0.02)
         self.register_buffer("first", trie.levels[-2].child, persistent=False)
         self.register_buffer("parent", torch.repeat_interleave(trie.levels[-2].child.diff()), persistent=False)
         self.register_buffer("code", trie.levels[-1].token, persistent=False)

@@ -37,16 +37,25 @@ def neighbour_factors(histories: Histories, *, reach: int, dims: int) -> Floats:
     return unit_rows(vectors).astype(np.float32)
 
 
-def leading_parts(vectors: Floats, dims: int) -> Floats:
-    """The parts of vectors [n, d] along their ``dims`` leading directions, float32 [n, dims], with a standard deviation
-    of 1 over all; zeros behind where d or n is smaller."""
-    centred = np.asarray(vectors, np.float64) - vectors.mean(0)
-    directions = np.linalg.eigh(centred.T @ centred).eigenvectors  # of ascending variance
-    directions *= np.where(directions.sum(0) < 0, -1, 1)  # a direction's sign is arbitrary
-    leading = directions[:, ::-1][:, :dims]
-    parts = np.zeros((len(vectors), dims), np.float32)
-    parts[:, : leading.shape[1]] = centred @ leading
-    return parts / max(float(parts.std()), 1e-12)
+def for_unseen(factors: Floats, texts: Floats, nearest: int = 10) -> Floats:
+    """Factors [n, dims] in which a zero row, an item that nobody took in training, has become the mean of the rows of
+    the ``nearest`` items by text [n, d] that are not zero, brought to unit length.
+
+    Without it all new items would be alike in that part and share codes with one another, which nobody has written in
+    training and which are therefore never written.
+    """
+    known = factors.any(1)
+    unseen = np.flatnonzero(~known)
+    some = np.flatnonzero(known)
+    if not len(unseen) or not len(some):
+        return factors
+    filled = factors.copy()
+    for start in range(0, len(unseen), 1024):  # bounds the memory
+        rows = unseen[start : start + 1024]
+        likeness = texts[rows] @ texts[some].T  # [rows, known]
+        near = np.argsort(-likeness, axis=1, kind="stable")[:, :nearest]
+        filled[rows] = unit_rows(factors[some[near]].mean(1))
+    return filled
 
 
 def unit_rows(vectors: Floats) -> Floats:

@@ -56,7 +56,7 @@ FORMS = {
     "codes": {},
     "item tokens": {"item_tokens": True},
     "item positions": {"item_tokens": True, "read": "items", "filter_share": 0.0},
-    "item positions, filter": {"item_tokens": True, "item_start": "signal", "read": "items"},
+    "item positions, filter": {"read": "items"},
 }
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from llmrec.gpt.signals import leading_parts, neighbour_factors
+from llmrec.gpt.signals import for_unseen, neighbour_factors
 from llmrec.types import Histories
 
 
@@ -38,11 +38,11 @@ def test_more_dimensions_than_items_and_nothing_to_learn():
     assert not neighbour_factors(histories([[0, 0, 0]], 1), reach=1, dims=2).any()
 
 
-def test_leading_parts_keep_what_differs_most():
-    rng = np.random.default_rng(2)
-    vectors = rng.standard_normal((200, 5)) * [0.01, 9, 0.01, 3, 1] + 7
-    parts = leading_parts(vectors, 2)
-    assert parts.dtype == np.float32 and abs(parts.std() - 1) < 1e-5
-    assert abs(np.corrcoef(parts[:, 0], vectors[:, 1])[0, 1]) > 0.999
-    assert abs(np.corrcoef(parts[:, 1], vectors[:, 3])[0, 1]) > 0.999
-    assert not leading_parts(vectors, 7)[:, 5:].any() and not leading_parts(np.ones((3, 2)), 2).any()
+def test_unseen_items_stand_beside_what_their_texts_resemble():
+    factors = np.array([[1, 0], [1, 0], [0, 1], [0, 0], [0, 0]], np.float32)
+    texts = np.array([[1, 0], [0.9, 0.1], [0, 1], [1, 0.1], [0.1, 1]], np.float32)
+    filled = for_unseen(factors, texts, nearest=1)
+    np.testing.assert_allclose(filled, [[1, 0], [1, 0], [0, 1], [1, 0], [0, 1]])
+    np.testing.assert_allclose(for_unseen(factors, texts, nearest=9)[3], np.array([2, 1]) / 5**0.5, rtol=1e-6)
+    assert for_unseen(filled, texts) is filled
+    assert not for_unseen(0 * factors, texts).any()

@@ -16,11 +16,11 @@ import torch.nn.functional as F
 
 from llmrec.errors import UserError, nearest
 from llmrec.gpt.beam import beam_search, score_all
-from llmrec.gpt.leaves import OWN_STD, ItemTokens
+from llmrec.gpt.leaves import ItemTokens
 from llmrec.gpt.model import GPT, Shape
 from llmrec.gpt.quantise import START, ItemIds, semantic_ids
 from llmrec.gpt.reader import ItemReader
-from llmrec.gpt.signals import leading_parts, neighbour_factors, unit_rows
+from llmrec.gpt.signals import for_unseen, neighbour_factors, unit_rows
 from llmrec.gpt.trie import build_trie
 from llmrec.gpt.windows import window_batches
 from llmrec.method import tune
@@ -37,7 +37,6 @@ RESOLVE = ("nearest", "level")
 QUANTISERS = ("k-means", "rq-vae")
 SEARCHES = ("beam", "exact")
 READS = ("tokens", "items")
-STARTS = ("random", "signal")
 
 
 def enough_codes(n_items: int, levels: int) -> int:
@@ -72,7 +71,6 @@ class GptSemanticId:
     resolve: str = "nearest"  # items with equal codes: "nearest" free code, or one more "level"
     # model
     item_tokens: bool = False  # the last token of an id has, besides its code's vector, one of the item's own
-    item_start: str = "random"  # the items' own vectors start from noise, or from what the ids are made of: "signal"
     read: str = "tokens"  # a history is one position a token ("tokens", a GPT-2), or one an item ("items": ItemReader)
     filter_share: float = 0.7  # of a layer that reads items, against attention's; 0: SASRec's layer
     window: int = tune(50, low=5, high=100)  # items of history that are read
@@ -94,7 +92,7 @@ class GptSemanticId:
 
     def fit(self, split: Split, ctx: Context) -> None:
         self._check()
-        of_ids = self._ids(split, ctx)
+        self._ids(split, ctx)
         histories = split.fit.histories
         torch.manual_seed(ctx.seed_for("initialisation"))
         shape = Shape(
@@ -106,10 +104,6 @@ class GptSemanticId:
         self.leaves: ItemTokens | None = None
         if self.item_tokens:
             self.leaves = ItemTokens(self.model.tokens, self.trie).to(ctx.device)
-            if self.item_start == "signal":
-                start = torch.from_numpy(leading_parts(of_ids, self.width)).to(ctx.device)
-                with torch.no_grad():
-                    self.leaves.own.copy_(OWN_STD * start[self.trie.items])
             self.model.tokens = self.leaves  # type: ignore[assignment]
         matrices = [p for p in self.model.parameters() if p.ndim == 2]
         vectors = [p for p in self.model.parameters() if p.ndim < 2]
@@ -158,10 +152,7 @@ class GptSemanticId:
         return (codes + last) / wanted.numel()
 
     def _check(self) -> None:
-        choices = {
-            "signal": SIGNALS, "quantiser": QUANTISERS, "resolve": RESOLVE, "search": SEARCHES, "read": READS,
-            "item_start": STARTS,
-        }  # fmt: skip
+        choices = {"signal": SIGNALS, "quantiser": QUANTISERS, "resolve": RESOLVE, "search": SEARCHES, "read": READS}
         for name, known in choices.items():
             if (given := getattr(self, name)) not in known:
                 hint = nearest(str(given), known)
@@ -171,8 +162,8 @@ class GptSemanticId:
         if self.width % self.heads:
             raise UserError(f"gpt-semantic-id: width = {self.width} is no multiple of heads = {self.heads}.")
 
-    def _ids(self, split: Split, ctx: Context) -> Floats:
-        """Make every item's id and the catalogue's trie; the vectors [n_items, d] that the ids are made of."""
+    def _ids(self, split: Split, ctx: Context) -> None:
+        """Make every item's id and the catalogue's trie."""
         parts: list[Floats] = []
         if "text" in self.signal:
             parts.append(ctx.item_embeddings(self.encoder))
@@ -180,13 +171,14 @@ class GptSemanticId:
             factors = neighbour_factors(
                 split.fit.histories, reach=self.collaborative_reach, dims=self.collaborative_dims
             )
+            if parts:
+                factors = for_unseen(factors, parts[0])
             parts.append(factors * self.collaborative_weight)
         if self.signal == "random":
             parts.append(unit_rows(ctx.rng("ids").standard_normal((split.n_items, 64))))
         codes = self.codes or enough_codes(split.n_items, self.levels)
-        vectors: Floats = np.concatenate(parts, axis=1)
         self.ids: ItemIds = semantic_ids(
-            vectors,
+            np.concatenate(parts, axis=1),
             levels=self.levels, codes=codes, seed=ctx.seed_for("ids"),
             resolve=self.resolve, quantiser=self.quantiser,  # type: ignore[arg-type]
         )  # fmt: skip
@@ -199,7 +191,6 @@ class GptSemanticId:
         if self.item_tokens:
             written[:, -1] = self.ids.vocabulary + self.trie.leaf_of[:-1]
         self.id_tokens = torch.from_numpy(written).to(ctx.device)
-        return vectors
 
     def _tokens(self, histories: Histories, starts: Int64, lengths: Int64) -> torch.Tensor:
         """The start token and the ids of ``lengths`` items from events ``starts`` on, padded behind: [rows, tokens]."""
