@@ -1,7 +1,8 @@
 """Items become semantic ids, and a small GPT trained from scratch on users' histories writes the next item's id.
 
-The idea is TIGER's (Rajput et al. 2023); the model is decoder-only, and the ids come from residual
-k-means or, as there, from an RQ-VAE.
+The idea is TIGER's (Rajput et al. 2023); the model is decoder-only, and the ids come from residual k-means or, as
+there, from an RQ-VAE. What is written is always an id, token by token, within the catalogue. What is read is a history
+in the same tokens (a GPT-2), or one position an item (`llmrec.gpt.reader`), which learns faster and more.
 """
 
 from __future__ import annotations
