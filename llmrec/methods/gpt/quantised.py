@@ -45,8 +45,8 @@ class Quantised:
         """
         self.fitted = fit_part(self.part, "of", split, ctx)
         ctx.chosen_epochs = ctx.counts.get("of_epochs", 1)
-        networks = [value for value in vars(self.fitted).values() if isinstance(value, nn.Module)]
-        layers = sum(quantise_layers(network, self.scheme) for network in networks)
+        self.networks = nn.ModuleList(value for value in vars(self.fitted).values() if isinstance(value, nn.Module))
+        layers = sum(quantise_layers(network, self.scheme) for network in self.networks)
         if not layers:
             raise UserError(f"quantised: {self.part.name!r} has no network with linear layers to quantise.")
         ctx.counts["quantised_layers"] = layers
