@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from llmrec.lm.facts import Item, Known
+from llmrec.lm.facts import Known
+from llmrec.lm.names import Item
 
 if TYPE_CHECKING:
     import torch

@@ -24,21 +24,18 @@ sentence; words that are labels and things ("a war", "action") not with an artic
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from llmrec.lm.names import WORD, YEAR, Item, Words, as_ours, by_name, named, names_of, words_of
+
 Kind = Literal["title", "category", "year", "liked"]
 KINDS: tuple[Kind, ...] = ("title", "category", "year", "liked")
-Words = tuple[str, ...]
 
-YEAR = re.compile(r"\(((?:18|19|20)\d\d)\)\s*$")
-ARTICLE = re.compile(r"^(.+), (the|an?|les?|la|l'|il|el|los|las|das|der|die|den|det|une?)$", re.IGNORECASE)
 QUOTED = re.compile(
     r"\"([^\"]+)\"|“([^”]+)”|«([^»]+)»|「([^」]+)」|《([^》]+)》|(?<!\w)['\u2018]([^'\u2018\u2019]+(?:['\u2019]\w[^'\u2018\u2019]*)*)['\u2019](?!\w)"
 )
-WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
 DATED = re.compile(r"(?<![\w$€£.,])(?:((?:18|19|20)\d\d)('?s)?|['\u2019]([1-9]0)s)(?!\w)")
 LIKED = re.compile(
     r"\b(?:you|users?)(?:['\u2019]ve| have| has| also| really| previously)* "
@@ -58,7 +55,7 @@ def _set(words: str) -> frozenset[str]:
 
 
 THINGS = _set(
-    "fiction film films movie movies picture genre genres story stories flick music song songs track tracks "
+    "fiction tale anime film films movie movies picture genre genres story stories flick music song songs track tracks "
     "artist artists band bands album albums act singer book books novel novels series show product products "
     "title titles news article articles piece element elements theme themes fan fans category categories classic"
 )
@@ -94,55 +91,12 @@ class Fact:
 
 
 @dataclass(frozen=True)
-class Item:
-    """What the data say of an item."""
-
-    title: str  # as the dataset has it: "Matrix, The (1999)"
-    categories: Sequence[str] = ()
-
-    @property
-    def name(self) -> str:
-        return named(self.title)[0]
-
-    @property
-    def year(self) -> int | None:
-        return named(self.title)[1]
-
-
-@dataclass(frozen=True)
 class Known:
     """A recommended item, what the user is known to like, and what was asked for."""
 
     item: Item
     liked: Sequence[Item] = ()
     request: str = ""  # its words in quotation marks are no names
-
-
-def named(title: str) -> tuple[str, int | None]:
-    """A title as one says it, and its year: "Matrix, The (1999)" -> ("The Matrix", 1999)."""
-    found = YEAR.search(title)
-    name = title[: found.start()].strip() if found else title.strip()
-    if found and (moved := ARTICLE.match(name)):
-        name = f"{moved[2]}{'' if moved[2].endswith(chr(39)) else ' '}{moved[1]}"
-    return name, int(found[1]) if found else None
-
-
-def words_of(text: str) -> Words:
-    """The words of a text without case, accents and punctuation."""
-    plain = "".join(c for c in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(c))
-    return tuple(word.replace("'", "").replace("\u2019", "") for word in WORD.findall(plain.replace("&", " and ")))
-
-
-def names_of(title: str) -> set[Words]:
-    """The ways in which a title is said: whole, without what stands in brackets or behind a colon, moved articles in
-    their place, and what stands in brackets behind "a.k.a."."""
-    name = named(title)[0]
-    bare = re.sub(r"\s*\([^)]*\)", "", name).strip()
-    told = {name, bare, re.split(r":\s| - ", bare)[0]}
-    if moved := ARTICLE.match(bare):
-        told.add(f"{moved[2]} {moved[1]}")
-    told |= {re.sub(r"^a\.?k\.?a\.?\s*", "", inside) for inside in re.findall(r"\(([^)]*)\)", name)}
-    return {words for one in told if (words := words_of(one))}
 
 
 @dataclass
@@ -171,7 +125,7 @@ class Checker:
     def facts(self, sentence: str, known: Known) -> list[Fact]:
         """What a sentence states of an item and a user, in the order of `KINDS`."""
         clauses = list(_liked_clauses(sentence))
-        own, liked = names_of(known.item.title), _by_name(known.liked)
+        own, liked = names_of(known.item.title), by_name(known.liked)
         ours = {**liked, **dict.fromkeys(own, known.item)}
         found: list[Fact] = []
         taken: list[tuple[int, int]] = []  # places that are titles or quoted: nothing else is read there
@@ -183,7 +137,7 @@ class Checker:
                 continue
             said = said.strip(" ,.;:!?")
             if quoted and words not in ours and words not in self.catalogue:
-                words = _without_article(words, ours)
+                words = as_ours(sentence[start:end], ours)
             if quoted and words in self.said_as and words not in self.catalogue and words not in ours:
                 found.append(Fact("category", said, self.said_as[words] in known.item.categories, known.item.title))
             else:
@@ -272,16 +226,6 @@ def _liked_clauses(sentence: str) -> Iterator[tuple[int, int]]:
     for match in LIKED.finditer(hidden):
         end = CLAUSE_END.search(hidden, match.end())
         yield match.start(), end.start() if end else len(sentence)
-
-
-def _by_name(items: Sequence[Item]) -> dict[Words, Item]:
-    return {words: item for item in items for words in names_of(item.title)}
-
-
-def _without_article(words: Words, ours: Mapping[Words, Item]) -> Words:
-    """The name of ours that differs by an article at the beginning, else the words as they are."""
-    bare = {name[1:] if name[0] in ("the", "a", "an") else name: name for name in ours}
-    return bare.get(words[1:] if words[0] in ("the", "a", "an") else words, words)
 
 
 def _years(sentence: str) -> Iterator[tuple[str, int, Sequence[int]]]:

@@ -7,8 +7,9 @@ import torch
 
 from llmrec.lm import explain
 from llmrec.lm.explain import by_model, by_template, first_sentence, prompt_tokens, question
-from llmrec.lm.facts import Item, Known
+from llmrec.lm.facts import Known
 from llmrec.lm.loading import load_language_model
+from llmrec.lm.names import Item
 from tests.unit.lm_models import save_tiny
 
 MATRIX = Item("Matrix, The (1999)", ("Action", "Sci-Fi"))

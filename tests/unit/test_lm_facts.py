@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from llmrec.lm.facts import Checker, Item, Known, named, names_of
+from llmrec.lm.facts import Checker, Known
+from llmrec.lm.names import Item, named, names_of
 
 TITLES = [
     "Matrix, The (1999)", "Heat (1995)", "War of the Worlds (2005)", "Her (2013)", "Toy Story (1995)", "Alien (1979)",
@@ -30,6 +31,7 @@ CASES = {
     "THE MATRIX is what we recommend.": ["+title THE MATRIX"],
     '"The Matrix (1999)" is it.': ["+title The Matrix (1999)"],
     '"The Heat" is it.': ["+title The Heat"],  # an article more
+    '"Heat (the film of 1995)" is it.': ["+title Heat (the film of 1995)"],
     "It reminds of “Blade Runner” and «Alien».": ["-title Blade Runner", "-title Alien"],  # nothing backs it
     "It is like Blade Runner.": ["-title Blade Runner"],
     '"The Matrix Resurrected" is it.': ["-title The Matrix Resurrected"],  # in no catalogue

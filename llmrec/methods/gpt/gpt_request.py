@@ -35,9 +35,10 @@ import numpy as np
 from llmrec.bert.stage import FirstStage
 from llmrec.errors import UserError, nearest
 from llmrec.lm.explain import by_model, by_template
-from llmrec.lm.facts import Checker, Item, Known
+from llmrec.lm.facts import Checker, Known
 from llmrec.lm.likelihood import score_continuations, tokenise
 from llmrec.lm.loading import LanguageModel, load_language_model
+from llmrec.lm.names import Item
 from llmrec.lm.untrained import UNTRAINED, untrained
 from llmrec.method import tune
 from llmrec.parts import fit_part, read_part
