@@ -41,8 +41,8 @@ def for_unseen(factors: Floats, texts: Floats, nearest: int = 10) -> Floats:
     """Factors [n, dims] in which a zero row, an item that nobody took in training, has become the mean of the rows of
     the ``nearest`` items by text [n, d] that are not zero, brought to unit length.
 
-    Without it new items are alike in that part, and tend to share codes with one another and not with trained items: codes
-    that training has seldom or never written.
+    Without it new items are alike in that part, and tend to share codes with one another and not with trained items:
+    codes that training has seldom or never written.
     """
     known = factors.any(1)
     unseen = np.flatnonzero(~known)
