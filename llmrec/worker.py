@@ -213,7 +213,7 @@ def _validation(split: Split, method: Any, curve: Curve, validate: Any) -> dict[
 
 def _keep(event: dict[str, Any], path: Path) -> None:
     """Store a sentence that a method wrote about an item (`llmrec explain` shows it)."""
-    told = {key: value for key, value in event.items() if key != "stage"}
+    told = {key: value for key, value in event.items() if key not in ("stage", "part")}
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(told, ensure_ascii=False) + "\n")
 

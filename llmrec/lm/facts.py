@@ -133,7 +133,7 @@ class Checker:
         for start, end, words, quoted in self._mentions(sentence, set(ours)):
             said = sentence[start:end]
             taken.append((start, end))
-            if quoted and _no_name(said, words, known.request):
+            if quoted and words not in ours and _no_name(said, words, known.request):
                 continue
             said = said.strip(" ,.;:!?")
             if quoted and words not in ours and words not in self.catalogue:

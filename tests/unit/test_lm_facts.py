@@ -91,6 +91,11 @@ def test_facts(sentence):
     assert facts(sentence) == CASES[sentence]
 
 
+def test_the_items_name_is_one_even_where_the_request_has_it():
+    assert facts('"Heat" is it.', Item("Heat (1995)"), (), "heat films") == ["+title Heat"]
+    assert facts('It is about "heat".', liked=(), request="heat films") == []
+
+
 def test_a_year_that_is_not_known_is_no_fact():
     assert facts("It is from 1999.", Item("Some Artist")) == []
 
