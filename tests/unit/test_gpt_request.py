@@ -106,7 +106,9 @@ def test_a_templates_sentences_are_true(folder):
 def test_nobody_who_liked_enough_means_no_liked_titles():
     split = with_requests(toy.leave_one_out([[0, 1, 2, 3]] * 3, 6))
     ctx = Context(seed=0, items=toy.items(6))
-    method = load_method("gpt-request")(order="first-stage", first_stage=FIRST, explanation="template", liked=5, explained=4, top=2)
+    method = load_method("gpt-request")(
+        order="first-stage", first_stage=FIRST, explanation="template", liked=5, explained=4, top=2
+    )
     method.fit(dataclasses.replace(split, liked=4.0), ctx)
     method.search(ASKED, 5)
     assert ctx.counts["facts_true"] == ctx.counts["facts"] == 8 and "facts_liked" not in ctx.counts

@@ -62,5 +62,5 @@ def test_own_items_are_left_out_and_all_others_come(of):
 
 
 def test_a_part_that_gives_no_lists_is_refused():
-    with pytest.raises(UserError, match="shuffled-history: parameter .of.: .biased-mf. answers another task"):
+    with pytest.raises(UserError, match=r"shuffled-history: parameter .of.: .biased-mf. answers another task"):
         load_method("shuffled-history")(of={"method": "biased-mf"})
