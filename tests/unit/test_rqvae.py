@@ -38,5 +38,5 @@ def test_a_code_that_nothing_is_near_to_is_revived():
     book = _Book(torch.tensor([[0.0, 0.0], [100.0, 100.0]]))
     left = torch.randn(64, 2) + torch.tensor([3.0, 0.0])
     for _ in range(200):
-        book.follow(left)
+        book.follow(left, book.nearest(left))
     assert len(book.nearest(left).unique()) == 2
