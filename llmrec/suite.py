@@ -48,6 +48,9 @@ from llmrec.tasks import TASKS
 from llmrec.tomlfile import mistake, read_toml
 from llmrec.tuned import Tuned, check_tuned, read_tuned, space_of, tuned_path
 
+ItemSlice = Literal["items:head", "items:tail", "items:cold"]
+"""A part of the items of which users' own figures can be published."""
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -97,7 +100,7 @@ class _File(_Part):
     )
     threads: int = Field(default=1, ge=1, description="a whole number from 1, per run")
     metrics: list[str] = Field(default=[], description="a list of metric names; default: the task's own")
-    slices: list[Literal["items:head", "items:tail", "items:cold"]] = Field(
+    slices: list[ItemSlice] = Field(
         default=[], description="a list of items:head, items:tail, items:cold, with task 'topn'"
     )  # parts of the items of which users' own figures are published, so that claims can be tested on them
     protocol: Protocol | None = Field(default=None, description="a table of protocol options")

@@ -25,6 +25,17 @@ def mirror() -> Path:
     return folder
 
 
+@pytest.fixture
+def server():
+    """A model endpoint on this machine."""
+    from tests.unit.lm_server import Server
+
+    made = Server()
+    yield made
+    made.shutdown()
+    made.server_close()
+
+
 def pytest_terminal_summary(terminalreporter):
     ends = {"checked": 0, "failed": 0, "skipped": 0}
     for outcome, end in {"passed": "checked", "failed": "failed", "error": "failed", "skipped": "skipped"}.items():

@@ -17,6 +17,7 @@ import numpy as np
 import psutil
 import torch
 
+from llmrec.lm.bpe import learn_bpe
 from llmrec.lm.likelihood import tokenise
 from llmrec.lm.loading import LanguageModel, load_language_model
 from llmrec.lm.search import title_search, title_trie
@@ -26,15 +27,9 @@ USERS, TITLES, LONGEST, READ = 16, 10_000, 16, 8
 
 def small(texts: list[str]) -> LanguageModel:
     """A GPT-2 whose scores differ between titles."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+    from transformers import GPT2Config, GPT2LMHeadModel
 
-    made = Tokenizer(models.BPE())
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    letters = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=4000, special_tokens=["<|end|>"], initial_alphabet=letters)
-    made.train_from_iterator(texts, trainer)
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=made, eos_token="<|end|>")
+    tokenizer = learn_bpe(texts, 4000)
     torch.manual_seed(0)
     config = GPT2Config(
         vocab_size=len(tokenizer), n_positions=512, n_embd=128, n_layer=4, n_head=4, initializer_range=0.08,

@@ -37,7 +37,7 @@ from llmrec.errors import UserError, nearest
 from llmrec.records import Protocol, TaskName
 from llmrec.report.significance import SEEDS_FOR_A_CLAIM, SMALL
 from llmrec.report.words import FAMILIES
-from llmrec.suite import suite_names
+from llmrec.suite import ItemSlice, suite_names
 from llmrec.tasks import TASKS
 from llmrec.tomlfile import mistake, read_toml
 
@@ -71,9 +71,7 @@ class Claim(_Part):
     task: TaskName = "topn"
     datasets: list[str] = Field(min_length=1, description="a list of dataset names")
     metrics: list[str] = Field(min_length=1, description="a list of metrics of the task")
-    slice: Literal["", "items:head", "items:tail", "items:cold"] = Field(
-        default="", description="one of items:head, items:tail, items:cold"
-    )
+    slice: ItemSlice | Literal[""] = Field(default="", description="one of items:head, items:tail, items:cold")
     a: Side = Side()
     b: Side = Side()
     direction: Literal["higher", "lower"] = "higher"

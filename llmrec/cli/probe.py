@@ -47,12 +47,13 @@ def probe(
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / (re.sub(r"[^\w.-]+", "-", f"{data.name}-{model}") + ".json")
     partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(as_json(data.name, lm, seed, separator, found), indent=1, ensure_ascii=False) + "\n")
+    told = as_json(data.name, lm, seed, separator, found)
+    partial.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", "utf-8")
     partial.replace(path)
     rows = [("WHAT", "ASKED", "EXACT", "95 %", "FIRST OF 10", "95 %")]
     for name, part in found.items():
         exact, first = part.exact, part.first
-        told = [(f"{s.share:.3f}", f"{s.low:.3f} - {s.high:.3f}") for s in (exact, first)]
-        rows.append((name, str(exact.of), *told[0], *told[1]))
+        shares = [(f"{s.share:.3f}", f"{s.low:.3f} - {s.high:.3f}") for s in (exact, first)]
+        rows.append((name, str(exact.of), *shares[0], *shares[1]))
     print_table(rows)
     typer.echo(f"written: {path}")

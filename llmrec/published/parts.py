@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from llmrec.report.evidence import Run
 
-SLICES = ("items:head", "items:tail", "items:cold")
-
 
 def column(part: str, metric: str) -> str:
     """The name under which a part's figures of each user stand."""

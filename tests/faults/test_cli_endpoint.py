@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from llmrec.records import Status, read_record
-from tests.unit.test_lm_endpoint import Server
 
 KEY = "sk-very-secret-42"
 CARD = """
@@ -23,14 +22,6 @@ time = "order"
 interactions = { path = "taken.csv", columns = { user = "user", item = "item" } }
 items = { path = "items.csv", columns = { raw_id = "item", title = "title" } }
 """
-
-
-@pytest.fixture
-def server():
-    made = Server()
-    yield made
-    made.shutdown()
-    made.server_close()
 
 
 @pytest.fixture

@@ -5,32 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+
+from llmrec.lm.bpe import learn_bpe
 
 TEXTS = (
     "Toy Story", "Toy Story 2", "Heat", "The Heat", "Casino", "Sense and Sensibility", "Star Wars", "Star Trek",
     "a film about visitors from another planet", "a thriller", "yes", "no", "I liked these films, in this order:",
 )  # fmt: skip
-END = "<|end|>"
-
-
-def bpe(texts: tuple[str, ...] = TEXTS, size: int = 300) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer: it can write any text."""
-    made = Tokenizer(models.BPE())
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    made.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=size, special_tokens=[END], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
-    )
-    made.train_from_iterator(texts, trainer)
-    return PreTrainedTokenizerFast(tokenizer_object=made, eos_token=END, bos_token=END, pad_token=END)
 
 
 def save_tiny(folder: Path, kind: str = "gpt2", seed: int = 0, context: int = 256) -> Path:
     """A checkpoint of a GPT-2 or a Llama (grouped queries, rotary positions) with random weights, large enough that
     its likelihoods differ."""
-    tokenizer = bpe()
+    tokenizer = learn_bpe(TEXTS, 300)
     ends = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
     with torch.random.fork_rng():
         torch.manual_seed(seed)

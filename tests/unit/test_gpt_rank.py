@@ -17,7 +17,6 @@ from llmrec.lm.orders import bubbled, by_reply, by_score, shuffled
 from llmrec.lm.prompts import Shot, Wording, read_ranking
 from llmrec.types import Users
 from tests.unit.lm_models import save_tiny
-from tests.unit.test_lm_endpoint import Server
 
 GptRank = import_method(find_methods()["gpt-rank"])
 STAGE = {"method": "tfidf", "params": {}, "k": 6}
@@ -26,14 +25,6 @@ STAGE = {"method": "tfidf", "params": {}, "k": 6}
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
     return str(save_tiny(tmp_path_factory.mktemp("tiny"), "llama"))
-
-
-@pytest.fixture
-def server():
-    made = Server()
-    yield made
-    made.shutdown()
-    made.server_close()
 
 
 def fitted(**params):
