@@ -42,6 +42,8 @@ from llmrec.content import content_root
 from llmrec.discover import MethodFile, Parameter, find_methods, method_file, split_name, with_parts
 from llmrec.errors import UserError, nearest
 from llmrec.literature import Published, expected, load_published
+from llmrec.ranges import check_range
+from llmrec.recbole_names import check_model
 from llmrec.records import Protocol, RunSpec, TaskName
 from llmrec.split.admits import check
 from llmrec.tasks import TASKS
@@ -295,15 +297,23 @@ def check_params(
     a part that it names, ``{method, params}``, which is one of ``methods`` (the suite's own, where none are given).
 
     Raises:
-        UserError: an unknown parameter or a value of the wrong type; ``where`` begins the message.
+        UserError: an unknown parameter, a value of the wrong type or out of range, or a model that RecBole does not
+            have; ``where`` begins the message.
     """
     different: dict[str, Any] = {}
-    known = set(file.params) - ({"model"} if split_name(name)[1] else set())  # recbole:BPR has said its model
+    base, model = split_name(name)
+    known = set(file.params) - ({"model"} if model else set())  # recbole:BPR has said its model
+    if base == "recbole" and model:
+        try:
+            check_model(model)
+        except UserError as error:
+            raise UserError(f"{where}: key 'name': {error}") from None
     for key, value in params.items():
         if key not in known:
             raise UserError(f"{where}: unknown parameter {key!r}.{nearest(key, known)}")
         parameter = file.params[key]
         value = _typed(value, parameter, f"{where}: parameter {key!r}")
+        check_range(key, value, parameter, where)
         if isinstance(value, dict) and "method" in value:
             value = _checked_part(value, methods or find_methods(), f"{where}: parameter {key!r}")
         if not parameter.known or not _same(parameter.default, value):

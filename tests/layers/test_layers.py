@@ -29,8 +29,8 @@ LAYERS = (
     (
         "many runs",
         "audit child claims contract contract_rating doctor examination fingerprints inventory literature manuscript "
-        "merging packing progress publish published recbole_coverage recheck report results runner scoring shards "
-        "site subject suite template track tuned tuning",
+        "merging packing progress publish published ranges recbole_coverage recbole_names recheck report results "
+        "runner scoring shards site subject suite template track tuned tuning",
     ),
     ("the surface", "__init__ __main__ cli methods"),
 )
