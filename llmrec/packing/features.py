@@ -81,12 +81,22 @@ def _wanted(planned: Iterable[Planned], make: bool) -> Iterator[tuple[str, Seque
             continue
         if measures_diversity(spec.task) and can_embed(dataset.items):
             yield DEFAULT, dataset.items.texts
-        encoder = _encoder_of(one.file, spec.params)
-        key = (spec.dataset, spec.protocol.model_dump_json(), encoder or "")
-        if encoder and key not in asked:
-            asked.add(key)
-            for texts in _texts(dataset, one):
-                yield encoder, texts
+        for encoder in _encoders_of(one.file, spec.params):
+            key = (spec.dataset, spec.protocol.model_dump_json(), encoder)
+            if key not in asked:
+                asked.add(key)
+                for texts in _texts(dataset, one):
+                    yield encoder, texts
+
+
+def _encoders_of(file: MethodFile, params: dict[str, Any]) -> Iterator[str]:
+    """The encoders that a method and its parts ask for embeddings."""
+    if encoder := _encoder_of(file, params):
+        yield encoder
+    named = [params.get(key, parameter.default) for key, parameter in file.params.items()]
+    specs = [value for value in named if isinstance(value, dict) and isinstance(value.get("method"), str)]
+    for part, spec in zip(file.parts, specs, strict=True):  # in the order that llmrec.discover.with_parts finds them
+        yield from _encoders_of(part, spec.get("params") or {})
 
 
 def _encoder_of(file: MethodFile, params: dict[str, Any]) -> str | None:

@@ -90,8 +90,8 @@ def _run(one: Planned, root: Path) -> PackedRun:
     record = find_record(one, root)
     spec = one.spec
     return PackedRun(
-        run_id=spec.run_id, label=one.label, dataset=spec.dataset, method=spec.method, seed=spec.seed,
-        code=code_fingerprint(one.file, spec.dataset, spec.task),
+        run_id=spec.run_id, label=one.label, dataset=spec.dataset, method=spec.method,
+        params=spec.params, seed=spec.seed, code=code_fingerprint(one.file, spec.dataset, spec.task),
         seconds=round(record.cost.total_seconds, 1) if record and record.status == Status.OK else None,
     )  # fmt: skip
 
@@ -114,7 +114,8 @@ def _methods(planned: Sequence[Planned], extra: Path | None) -> list[Member]:
     """The method files of the user's own folder that the suite uses."""
     if extra is None:
         return []
-    own = {one.file.path for one in planned if one.file.path.resolve().is_relative_to(extra.resolve())}
+    paths = {path for one in planned for path in one.file.paths}
+    own = {path for path in paths if path.resolve().is_relative_to(extra.resolve())}
     return [Member(f"methods/{path.name}", "methods", path) for path in sorted(own)]
 
 

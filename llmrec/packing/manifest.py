@@ -15,7 +15,7 @@ from llmrec.packing.archive import MANIFEST
 from llmrec.records import TaskName
 from llmrec.staleness import card_fingerprint, code_fingerprint, evaluation_fingerprint
 
-FORMAT = 1
+FORMAT = 2
 """Counts up whenever an older llmrec could not read what is written."""
 
 SHOWN = 3
@@ -33,6 +33,7 @@ class PackedRun(_Part):
     label: str
     dataset: str
     method: str
+    params: dict[str, Any] = Field(default_factory=dict)  # they may name methods that are parts of it
     seed: int
     code: str  # fingerprint of all source that shapes its answers
     seconds: float | None = None  # wall-clock time of an earlier record; None: never run where it was packed
@@ -126,7 +127,7 @@ def _differences(manifest: Manifest, runs: list[PackedRun], methods: Mapping[str
 
 
 def _code(run: PackedRun, task: TaskName, methods: Mapping[str, MethodFile]) -> str:
-    return code_fingerprint(method_file(run.method, dict(methods)), run.dataset, task)
+    return code_fingerprint(method_file(run.method, dict(methods), run.params), run.dataset, task)
 
 
 def _here(fingerprint: Any, *arguments: Any) -> str:

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmrec.discover import MethodFile
+from llmrec.discover import MethodFile, find_methods
 from llmrec.errors import UserError
-from llmrec.packing import features, gather, source
+from llmrec.packing import features, gather, manifest, source
 from llmrec.packing.archive import Member, write
 from llmrec.packing.manifest import Manifest, PackedEncoder, PackedRun
 from llmrec.packing.unpack import open_archive
@@ -134,8 +134,10 @@ def test_an_archive_that_is_cut_short(archive, tmp_path):
 
 def test_another_archive(archive, tmp_path):
     refused(rewritten(archive, left_out=["manifest.json"]), "no manifest.json")
-    newer = json.loads(manifest_of(CONTENT).text()) | {"format": 2, "llmrec": "9.0"}
-    refused(rewritten(archive, changed={"manifest.json": json.dumps(newer)}), "format 2", "llmrec 9.0")
+    newer = json.loads(manifest_of(CONTENT).text()) | {"format": manifest.FORMAT + 1, "llmrec": "9.0"}
+    refused(
+        rewritten(archive, changed={"manifest.json": json.dumps(newer)}), f"format {manifest.FORMAT + 1}", "llmrec 9.0"
+    )
     refused(rewritten(archive, changed={"manifest.json": "{"}), "damaged")
     slip = json.loads(manifest_of(CONTENT).text()) | {"task": "sing"}
     refused(rewritten(archive, changed={"manifest.json": json.dumps(slip)}), "'task'")
@@ -212,6 +214,24 @@ def test_a_methods_encoder(tmp_path):
     assert encoder_of("ctx.rng('x')", {}) is None
     assert encoder_of("ctx.item_embeddings()", {}) == "all-MiniLM-L6-v2"
     assert encoder_of("ctx.request_embeddings(texts, self.encoder)", {"encoder": "other"}) == "other"
+
+
+def test_methods_that_are_parts_of_another_are_packed_and_known_there(tmp_path):
+    """Their code counts as the run's own, their encoders' features are wanted, a private one's file goes along."""
+    (tmp_path / "own").mkdir()
+    reader = "from dataclasses import dataclass\n@dataclass\nclass Mine:\n    encoder: str = 'small'\n"
+    asks = "    def fit(self, split, ctx): ctx.item_embeddings(self.encoder)\n    def score(self, users): ...\n"
+    (tmp_path / "own" / "mine.py").write_text(reader + asks)
+    part = '{ method = "mine", params = { encoder = "large" } }'
+    fused = f'name = "hybrid-fusion"\nparams = {{ second = {part} }}'
+    (tmp_path / "fused.toml").write_text(f'datasets = ["ml-100k"]\nseeds = [0]\n[[methods]]\n{fused}\n')
+    (planned,) = load_suite(tmp_path / "fused.toml", tmp_path / "own").runs()
+    packed = gather._run(planned, tmp_path / "results")
+    methods = find_methods(tmp_path / "own")
+    assert manifest._code(packed, "topn", methods) == packed.code
+    assert manifest._code(packed.model_copy(update={"params": {}}), "topn", methods) != packed.code
+    assert list(features._encoders_of(planned.file, planned.spec.params)) == ["large"]
+    assert [member.path for member in gather._methods([planned], tmp_path / "own")] == ["methods/mine.py"]
 
 
 def test_an_encoder_by_a_hubs_name_is_found_without_its_weights(tmp_path, monkeypatch):
