@@ -186,9 +186,11 @@ class Findings:
 
 
 def why_no_baseline(block: Block) -> str:
-    """Why no best baseline can be chosen on validation."""
+    """Why no method is compared with a best baseline."""
     if not any(line.baseline for line in block.finished):
         return "No baseline has finished, so there is nothing to compare with."
+    if len(block.finished) == 1:
+        return "No other method has finished, so there is nothing to compare the baseline with."
     if block.spec.protocol.fit_data == "train+valid":
         return "Methods were fitted on train and validation, so no validation figures are left to choose a baseline by."
     return f"No baseline's record holds {block.task.validation}, so the best baseline cannot be chosen on validation."

@@ -143,6 +143,13 @@ def test_without_validation_figures_no_baseline_is_chosen(whole_lab):
     assert "valid/ndcg@10" in report.no_statistics
 
 
+def test_a_baseline_alone_is_not_told_that_it_lacks_validation_figures(empty_lab):
+    empty_lab.write(empty_lab.plan("ease"))
+    report = make(empty_lab)
+    assert report.findings.baseline.label == "ease" and report.statistics is None
+    assert report.no_statistics == "No other method has finished, so there is nothing to compare the baseline with."
+
+
 def test_p_values_are_corrected_over_the_table(whole_lab):
     from llmrec.stats import compare_paired, holm
 
