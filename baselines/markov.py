@@ -3,6 +3,9 @@
 score(u, i) = how often i came right after u's last item, over all sequences + 1e-6 * popularity(i)
 
 The popularity term only orders items with equal counts, and answers for users without a history.
+
+Source: the first-order chain that Rendle, Freudenthaler and Schmidt-Thieme, Factorizing Personalized Markov Chains for
+Next-basket Recommendation, WWW 2010, set out from, estimated by counting, the same for all users.
 """
 
 from __future__ import annotations
