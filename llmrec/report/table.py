@@ -8,6 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from llmrec.report.evidence import Block, Line, Run
+from llmrec.report.memorised import memorised
 from llmrec.report.words import FAMILIES, Column, display_name, fraction
 
 CONTROLS = "Controls: shown, never compared"
@@ -133,6 +134,7 @@ def _row_notes(line: Line, block: Block, notes: Notes) -> tuple[str, ...]:
     if changed := _without_ties(line):
         figures = ", ".join(f"{metric} {fraction(value)}" for metric, value in changed.items())
         said.append(f"Ties count against the clicked items; tied candidates in random order would give {figures}.")
+    said += memorised(line)
     return tuple(sorted(notes.letter(text) for text in said))
 
 

@@ -18,6 +18,7 @@ from llmrec.content import content_root
 from llmrec.discover import MethodFile, Parameter
 from llmrec.report.evidence import Line
 from llmrec.report.formats import figure
+from llmrec.report.memorised import memorised
 from llmrec.report.table import Cell
 from llmrec.report.words import (
     FAMILIES,
@@ -74,6 +75,7 @@ def _values(site: Site, name: str, standings: list[Standing]) -> dict[str, Any]:
         "results": results,
         "slices": [found for standing in standings if (found := _slices(standing))],
         "models": models,
+        "memorised": list(dict.fromkeys(said for standing in standings for said in memorised(standing.line))),
         "suites": sorted({origin.suite for standing in standings for origin in standing.origins}),
     }
 
