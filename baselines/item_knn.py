@@ -48,7 +48,8 @@ class ItemKnn:
     seeded: ClassVar[bool] = False
 
     neighbours: int = tune(0, choices=(0, 20, 50, 100, 200, 500))  # nearest kept of each item; 0 keeps all
-    shrink: float = tune(0.0, low=0.0, high=500.0)  # draws similarities that rest on few users towards 0
+    # draws similarities that rest on few users towards 0; searched by orders of magnitude
+    shrink: float = tune(0.0, choices=(0.0, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0))
     weighting: Literal["binary", "tf-idf", "bm25"] = tune(
         "binary", choices=("binary", "tf-idf", "bm25")
     )  # how much a user says

@@ -40,7 +40,8 @@ class UserKnn:
     seeded: ClassVar[bool] = False
 
     neighbours: int = tune(50, choices=(0, 20, 50, 100, 200, 500, 1000))  # nearest kept of each user; 0 keeps all
-    shrink: float = tune(0.0, low=0.0, high=500.0)  # draws similarities that rest on few items towards 0
+    # draws similarities that rest on few items towards 0; searched by orders of magnitude
+    shrink: float = tune(0.0, choices=(0.0, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0))
     weighting: Literal["binary", "tf-idf", "bm25"] = tune(
         "tf-idf", choices=("binary", "tf-idf", "bm25")
     )  # how much an item says

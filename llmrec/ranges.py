@@ -22,6 +22,8 @@ EXPECTED: dict[str, tuple[str, Callable[[float], bool]]] = {
     "dropout": ("0 or more and below 1", lambda value: 0 <= value < 1),
     "share": ("a number above 0 and at most 1", lambda value: 0 < value <= 1),
     "decay": ("0 to 1", lambda value: 0 <= value <= 1),
+    "b": ("0 to 1", lambda value: 0 <= value <= 1),
+    "relaxed": ("0 or more and below 1", lambda value: 0 <= value < 1),
 }
 """Fields by name -> what is expected, and whether a value is that."""
 

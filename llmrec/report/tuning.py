@@ -139,7 +139,7 @@ def tuning_curves(budgets: Sequence[Budget], dataset: str) -> Figure:
 
     drawn = [one for one in budgets if one.best is not None]
     height = max(3.3, 1.0 + 0.155 * len(drawn))
-    with plots.panel(f"Tuning on {dataset}", (4.8, height)) as (figure, axes):
+    with plots.panel(f"Tuning on {dataset}", (4.2, height)) as (figure, axes):
         ends: list[tuple[float, float, str, str]] = []
         for place, one in enumerate(drawn):
             colour = COLOURS[place % len(COLOURS)]
@@ -153,7 +153,7 @@ def tuning_curves(budgets: Sequence[Budget], dataset: str) -> Figure:
             )  # fmt: skip
             ends.append((numbers[-1], curve[-1], one.label, colour))
         axes.set_xlabel("Trial (0: the row's own defaults; mark: the best)")
-        axes.set_ylabel(f"Best {budgets[0].metric} so far")
+        axes.set_ylabel(f"Best {budgets[0].metric.removeprefix('valid/')} on validation so far")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         _name_ends(axes, ends, height)
     return figure

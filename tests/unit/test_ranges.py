@@ -28,6 +28,8 @@ def check(name, **params):
         ("recent-popularity", {"share": 1.5}, "'share': 1.5 is out of range: expected a number above 0 and at most 1"),
         ("tfidf", {"decay": 1.2}, "parameter 'decay': 1.2 is out of range: expected 0 to 1"),
         ("sasrec", {"dropout": 1.0}, "parameter 'dropout': 1.0 is out of range: expected 0 or more and below 1"),
+        ("bm25", {"b": 1.5}, "parameter 'b': 1.5 is out of range: expected 0 to 1"),
+        ("ease", {"relaxed": 1.0}, "parameter 'relaxed': 1.0 is out of range: expected 0 or more and below 1"),
         ("recbole:BPR", {"learning_rate": -1.0}, "'learning_rate': -1.0 is out of range: expected a number above 0"),
         ("item-knn", {"neighbours": -1}, "parameter 'neighbours': -1 is out of range: expected 0 or more"),
     ],
