@@ -8,6 +8,9 @@ Pairs are of mixed length, as rerankers meet them: histories of 0 to 20 titles, 
 gets the histories as strings, cut to the same tokens, and scores 32 pairs at a time, its default. Both take turns, and
 the median of the turns counts, in CPU seconds: others' load does not. Scores must be equal within 1e-4.
 
+"without padding" is `llmrec.packed`, which no method calls yet; BERT.md beside this file says what else was tried.
+Texts have the bars 1.0 times encode, and 1.5 times ours through ONNX Runtime.
+
 ``--impressions`` fine-tunes the cross-encoder for a short while on a dataset's clicks and measures ndcg@10 of its
 validation impressions as it is and in int8: what eight bits lose.
 """
@@ -56,6 +59,7 @@ def pairs(options: argparse.Namespace) -> None:
     from sentence_transformers import CrossEncoder
 
     from llmrec import toy
+    from llmrec.bert import packed
     from llmrec.bert.classifier import load_classifier
     from llmrec.bert.int8 import in_int8
     from llmrec.bert.pairs import Pairs, pair_scores
@@ -87,6 +91,10 @@ def pairs(options: argparse.Namespace) -> None:
         peer = CrossEncoder(folder, device="cpu", max_length=options.window)
     quick = in_int8(found.model)
 
+    def without_padding(model: Any) -> Any:
+        made = Pairs.of(found, texts, options.window, 32)
+        return packed.pair_scores(model, made, made.histories(histories)[0], left_of, items)
+
     def predict() -> Any:
         return peer.predict(given, activation_fn=__import__("torch").nn.Identity(), show_progress_bar=False)
 
@@ -100,17 +108,30 @@ def pairs(options: argparse.Namespace) -> None:
     print(f"int8 and float32 scores correlate by {lost:.4f}")
     if apart > 1e-4:
         sys.exit("the scores differ: the comparison means nothing")
-    own, small, theirs = median_seconds([lambda: ours(found.model), lambda: ours(quick), predict], options.repeats)
-    shares = len(items) / own, len(items) / small, len(items) / theirs
-    print(f"pairs/s: float32 {shares[0]:.1f}, int8 {shares[1]:.1f}, CrossEncoder.predict {shares[2]:.1f}")
-    print(f"float32 {theirs / own:.2f} times predict (bar 1.3), int8 {theirs / small:.2f} times (bar 2.5)")
+    if float(np.abs(without_padding(found.model) - said).max()) > 1e-4:
+        sys.exit("the scores without padding differ: the comparison means nothing")
+    turns = {
+        "CrossEncoder.predict": predict,
+        "float32": lambda: ours(found.model),
+        "int8": lambda: ours(quick),
+        "float32 without padding": lambda: without_padding(found.model),
+        "int8 without padding": lambda: without_padding(quick),
+    }
+    taken = median_seconds(list(turns.values()), options.repeats)
+    for name, seconds in zip(turns, taken, strict=True):
+        bar = "" if name == "CrossEncoder.predict" else f" (bar {2.5 if 'int8' in name else 1.3})"
+        print(f"{name}: {len(items) / seconds:.1f} pairs/s, {taken[0] / seconds:.2f} times predict{bar}", flush=True)
 
 
 def texts(options: argparse.Namespace) -> None:
     """Texts a second: ours and SentenceTransformer.encode."""
     from sentence_transformers import SentenceTransformer
+    from transformers import AutoModel
 
+    from llmrec.bert.classifier import tokenizer_of
+    from llmrec.bert.onnx import read
     from llmrec.encode import DEFAULT, _encode, find_encoder
+    from llmrec.packed import text_vectors
 
     encoder = find_encoder(DEFAULT)
     made = sorted(set(titles(options.texts, np.random.default_rng(1), 40)))
@@ -123,12 +144,29 @@ def texts(options: argparse.Namespace) -> None:
         peer = SentenceTransformer(str(encoder.folder), device="cpu")
         vectors["theirs"] = peer.encode(made, normalize_embeddings=True, show_progress_bar=False)
 
-    ours()
-    theirs()
-    own, other = median_seconds([ours, theirs], options.repeats)
-    cosine = float((vectors["ours"] * vectors["theirs"]).sum(1).min())
-    print(f"{len(made)} texts/s: {len(made) / own:.1f}, SentenceTransformer.encode {len(made) / other:.1f}")
-    print(f"ours {other / own:.2f} times encode (bar 1.0), each with loading the weights; least cosine {cosine:.6f}")
+    def without_padding() -> None:
+        tokenizer, model = tokenizer_of(encoder), AutoModel.from_pretrained(encoder.folder, use_safetensors=True)
+        ids = tokenizer(made, truncation=True, max_length=256)["input_ids"]
+        vectors["without padding"] = text_vectors(model.eval(), [np.array(one, np.int32) for one in ids])
+
+    def onnx(precision: str) -> None:
+        vectors[f"ONNX {precision}"] = read(made, encoder, precision)
+
+    turns = {
+        "SentenceTransformer.encode": theirs,
+        "ours": ours,
+        "without padding": without_padding,
+        "ONNX float32": lambda: onnx("float32"),
+        "ONNX int8": lambda: onnx("int8"),
+    }
+    for turn in turns.values():
+        turn()
+    taken = median_seconds(list(turns.values()), options.repeats)
+    print(f"{len(made)} texts, each side with loading the weights")
+    for name, seconds in zip(turns, taken, strict=True):
+        cosine = float((vectors.get(name, vectors["theirs"]) * vectors["theirs"]).sum(1).min())
+        ratios = f"{taken[0] / seconds:.2f} times encode, {taken[1] / seconds:.2f} times ours"
+        print(f"{name}: {len(made) / seconds:.1f} texts/s, {ratios}, least cosine {cosine:.6f}", flush=True)
 
 
 def loss_of_int8(options: argparse.Namespace) -> None:

@@ -6,11 +6,12 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
-from llmrec.bert import classifier, tune
+from llmrec.bert import classifier, packed, tune
 from llmrec.bert.int8 import in_int8
 from llmrec.bert.mean import pooled
 from llmrec.bert.pairs import Pairs, Tokens, pair_scores
 from llmrec.bert.parallel import processes
+from llmrec.packed import packable
 
 if TYPE_CHECKING:
     import torch
@@ -75,4 +76,6 @@ class PairScorer:
 
     def scores(self, lefts: Tokens, left_of: Int64, items: Int32) -> Floats:
         """The output for the pairs (``lefts[left_of[j]]``, ``items[j]``), float32 [len(items)]."""
+        if self.device == "cpu" and packable(self.model, "BertForSequenceClassification") is not None:
+            return packed.pair_scores(self.model, self.pairs, lefts, left_of, items)
         return pair_scores(self.model, self.pairs, lefts, left_of, items, self.device)
