@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from llmrec.lm import search
+from llmrec.lm import rest, search
 from llmrec.lm.likelihood import score_continuations
 from llmrec.lm.loading import load_language_model
 from llmrec.lm.search import title_search, title_trie
@@ -55,7 +55,9 @@ def generate(lm, titles, prompt, beams, forbidden=()):
 
 
 @pytest.mark.parametrize("beams", [2, 10])
-def test_same_items_and_scores_as_generate(lm, titles, prompts, beams):
+@pytest.mark.parametrize("few", [0.0, 2.0, np.inf])  # token by token; all that is left at once, late and from the start
+def test_same_items_and_scores_as_generate(lm, titles, prompts, beams, few, monkeypatch):
+    monkeypatch.setattr(search, "FEW", few)
     items, scores = title_search(lm, title_trie(titles, END), END, prompts, beams=beams)
     for row, prompt in enumerate(prompts):
         theirs, their_scores = generate(lm, titles, prompt, beams)
@@ -63,7 +65,9 @@ def test_same_items_and_scores_as_generate(lm, titles, prompts, beams):
         np.testing.assert_allclose(scores[row], their_scores, atol=1e-4)
 
 
-def test_excluded_items_are_as_if_they_were_not_there(lm, titles, prompts):
+@pytest.mark.parametrize("few", [0.0, 1.5, np.inf])
+def test_excluded_items_are_as_if_they_were_not_there(lm, titles, prompts, few, monkeypatch):
+    monkeypatch.setattr(search, "FEW", few)
     rng = np.random.default_rng(2)
     excluded = rng.choice(N, (len(prompts), 60)).astype(np.int32)
     excluded[0, 20:] = NO_ITEM
@@ -74,7 +78,9 @@ def test_excluded_items_are_as_if_they_were_not_there(lm, titles, prompts):
         np.testing.assert_allclose(scores[row], their_scores, atol=1e-4)
 
 
-def test_as_many_beams_as_titles_find_what_scoring_every_title_finds(lm, titles, prompts):
+@pytest.mark.parametrize("few", [0.0, 1.2, np.inf])
+def test_as_many_beams_as_titles_find_what_scoring_every_title_finds(lm, titles, prompts, few, monkeypatch):
+    monkeypatch.setattr(search, "FEW", few)
     items, scores = title_search(lm, title_trie(titles, END), END, prompts, beams=N)
     every = score_continuations(lm, prompts, [[[*title, END] for title in titles]] * len(prompts))
     for row, truth in enumerate(every):
@@ -92,6 +98,17 @@ def test_batches_make_no_difference(lm, titles, prompts, monkeypatch):
     np.testing.assert_allclose(together[1], alone[1], atol=1e-4)
 
 
+def test_what_is_left_is_read_in_short_rows_alike(lm, titles, prompts, monkeypatch):
+    trie = title_trie(titles, END)
+    monkeypatch.setattr(search, "FEW", np.inf)
+    together = title_search(lm, trie, END, prompts, beams=10)
+    monkeypatch.setattr(rest, "WIDTH", 3)
+    monkeypatch.setattr(rest, "TOKENS", 1)
+    apart = title_search(lm, trie, END, prompts, beams=10)
+    assert np.array_equal(together[0], apart[0])
+    np.testing.assert_allclose(together[1], apart[1], atol=1e-4)
+
+
 def test_candidates_alone_are_written_and_a_short_catalogue_leaves_places_empty(lm, titles, prompts):
     only = np.zeros(N, bool)
     only[[3, 50, 51]] = True
@@ -101,7 +118,9 @@ def test_candidates_alone_are_written_and_a_short_catalogue_leaves_places_empty(
     assert (scores[:, 3:] == -np.inf).all()
 
 
-def test_renormalised_scores_are_a_distribution_over_the_catalogue(lm, titles, prompts):
+@pytest.mark.parametrize("few", [0.0, 3.0, np.inf])
+def test_renormalised_scores_are_a_distribution_over_the_catalogue(lm, titles, prompts, few, monkeypatch):
+    monkeypatch.setattr(search, "FEW", few)
     _, scores = title_search(lm, title_trie(titles, END), END, prompts, beams=N, renormalise=True)
     np.testing.assert_allclose(np.exp(scores).sum(1), 1.0, atol=1e-3)
 
