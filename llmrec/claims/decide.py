@@ -134,9 +134,12 @@ def _block(claim: Claim, dataset: str, blocks: dict[str, list[Block]]) -> tuple[
         and all(getattr(block.spec.protocol, key) == value for key, value in claim.protocol.items())
     }
     if not fitting:
-        return None, f"no published suite asks {claim.task} on {dataset}" + (
-            " under its protocol" * bool(claim.protocol)
-        )
+        absent = [suite for suite in claim.suites if suite not in blocks]
+        if claim.suites and absent == claim.suites:
+            return None, f"{listed(absent)} {'are' if len(absent) > 1 else 'is'} not published"
+        who = listed(claim.suites) if claim.suites else "no published suite"
+        asks = ("does not ask" if len(claim.suites) == 1 else "do not ask") if claim.suites else "asks"
+        return None, f"{who} {asks} {claim.task} on {dataset}" + " under its protocol" * bool(claim.protocol)
     alone = {} if len(claim.suites) > 1 else fitting
     whole = {suite: block for suite, block in alone.items() if not _lacking(claim, block)}
     if not whole:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from llmrec.claims.decide import Decided, Test
 from llmrec.report.formats import latex_text
-from llmrec.report.significance import p_words
+from llmrec.report.significance import LEVEL, p_words
 from llmrec.report.words import NO_FIGURE, listed, p_value, signed
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 COLOURS = {"supported": "green", "refuted": "red", "not decided": "yellow", "not yet run": "bright_black"}
-RUNS_SHOWN = 2  # ids of runs in a cell; the manifest has all of them
+RUNS_SHOWN = 2  # ids of runs in a cell; `as_data` and the manifest have all of them
 
 
 def effect(test: Test) -> str:
@@ -28,7 +28,9 @@ def effect(test: Test) -> str:
 
 def why(test: Test) -> str:
     """What kept a test from deciding; '' where it decided or the figures are simply too close."""
-    return test.missing or test.problem
+    if test.missing or test.problem or test.verdict != "not decided" or test.corrected is None:
+        return test.missing or test.problem
+    return "the interval over users and seeds does not agree with p" if test.corrected < LEVEL else ""
 
 
 def print_claims(found: Sequence[Decided], console: Console) -> None:
@@ -51,7 +53,29 @@ def print_claims(found: Sequence[Decided], console: Console) -> None:
         console.print(grid)
     counts = {verdict: sum(decided.verdict == verdict for decided in found) for verdict in COLOURS}
     said = ", ".join(f"{number} {verdict}" for verdict, number in counts.items() if number)
-    console.print(f"{len(found)} claims: {said}. p is Holm-corrected over all tests.", highlight=False)
+    console.print(
+        f"{len(found)} claims: {said}. p is Holm-corrected over all tests. All run ids: llmrec claims --json",
+        highlight=False,
+    )
+
+
+def as_data(found: Sequence[Decided]) -> list[dict[str, Any]]:
+    """Claims with their verdicts and tests, for JSON."""
+    return [
+        {
+            "id": decided.claim.id, "text": decided.claim.text, "source": decided.claim.source,
+            "verdict": decided.verdict, "says": decided.claim.says,
+            "tests": [
+                {
+                    "dataset": test.dataset, "metric": test.metric, "a": test.a, "b": test.b,
+                    "difference": test.difference, "low": test.low, "high": test.high, "p": test.p,
+                    "corrected_p": test.corrected, "verdict": test.verdict, "why": why(test), "runs": list(test.runs),
+                }
+                for test in decided.tests
+            ],
+        }
+        for decided in found
+    ]  # fmt: skip
 
 
 def latex(found: Sequence[Decided]) -> str:

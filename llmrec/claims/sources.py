@@ -13,15 +13,23 @@ from llmrec.published.tables import published_names
 from llmrec.report.evidence import Block
 
 
-def decide_all(paper: Path, root: Path | None = None) -> tuple[list[Decided], dict[str, list[Block]]]:
-    """Every claim of ``paper/claims.toml`` with its verdict, and the blocks of each published suite.
+def published_blocks(root: Path | None = None) -> dict[str, list[Block]]:
+    """The blocks of each published suite.
 
     Raises:
-        UserError: a mistake in the claims, or a published file that cannot be read.
+        UserError: a published file cannot be read.
     """
-    blocks = {name: read_blocks(name, root) for name in published_names(root)}
+    return {name: read_blocks(name, root) for name in published_names(root)}
+
+
+def decide_all(paper: Path, blocks: dict[str, list[Block]]) -> list[Decided]:
+    """Every claim of ``paper/claims.toml`` with its verdict.
+
+    Raises:
+        UserError: a mistake in the claims.
+    """
     labels = {line.label for some in blocks.values() for block in some for line in block.lines}
-    return decide(read_claims(paper / "claims.toml", labels), blocks), blocks
+    return decide(read_claims(paper / "claims.toml", labels), blocks)
 
 
 def refuse_contradictions(found: Sequence[Decided]) -> None:

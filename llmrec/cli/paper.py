@@ -17,7 +17,11 @@ PaperFolder = Annotated[
 def publish(
     suite: SuiteName,
     partial: Annotated[
-        bool, typer.Option("--partial", help="Publish rows without any run as 'not yet run'; seeds must be whole.")
+        bool,
+        typer.Option(
+            "--partial",
+            help="Publish rows without any run as 'not yet run', leave out datasets without any; seeds must be whole.",
+        ),
     ] = False,
     methods: Methods = None,
     datasets: Datasets = None,
@@ -45,6 +49,9 @@ def publish(
     runs = frozen.figures["run_id"].n_unique()
     for path in written:
         typer.echo(f"wrote {path} ({path.stat().st_size / 1000:,.0f} kB)")
+    unrun = [name for name in loaded.datasets if name not in frozen.about["datasets"]]
+    if unrun:
+        typer.echo(f"Left out, for no run there has figures: {', '.join(unrun)}")
     typer.echo(f"{runs} runs, {len(frozen.figures):,} figures. Next: llmrec paper")
 
 
@@ -52,23 +59,31 @@ def claims(
     check: Annotated[
         bool, typer.Option("--check", help="Fail where the paper says something else than the records.")
     ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="All of it as JSON: every test with its figures and the ids of its runs.")
+    ] = False,
     paper: PaperFolder = None,
     results: Results = None,
 ) -> None:
     """Decide every claim of paper/claims.toml by the published figures: effect, interval, corrected p, verdict.
 
-    Example: `llmrec claims --check`
+    Examples: `llmrec claims --check` · `llmrec claims --json`
     """
+    import json
+
     from rich.console import Console
 
-    from llmrec.claims.show import print_claims
-    from llmrec.claims.sources import decide_all, refuse_contradictions
+    from llmrec.claims.show import as_data, print_claims
+    from llmrec.claims.sources import decide_all, published_blocks, refuse_contradictions
     from llmrec.content import paper_folder
 
-    found, _ = decide_all(paper or paper_folder(), results)
-    console = Console()
-    console.width = max(console.width, 160)
-    print_claims(found, console)
+    found = decide_all(paper or paper_folder(), published_blocks(results))
+    if as_json:
+        typer.echo(json.dumps(as_data(found), indent=1, ensure_ascii=False))
+    else:
+        console = Console()
+        console.width = max(console.width, 160)
+        print_claims(found, console)
     if check:
         refuse_contradictions(found)
 

@@ -55,6 +55,7 @@ def run(
 
     Exit code 0: all are ok (or skipped for want of a package); 1: some failed; 2: a mistake in the input; 130: Ctrl-C.
     """
+    from llmrec.cli.foreseen import planned_hours
     from llmrec.packing.opening import open_given
     from llmrec.progress import Mirror, Watcher, watcher
     from llmrec.runner import Interrupted, Options, run_all
@@ -75,6 +76,9 @@ def run(
     due = [options.due(state) for state in states]
     _check_cards([one for one, is_due in zip(planned, due, strict=True) if is_due])
     _announce(loaded, planned, states, due)
+    if any(due):
+        todo = [one for one, is_due in zip(planned, due, strict=True) if is_due]
+        typer.echo(planned_hours(todo, options.root, loaded.limits.seconds, given.seconds), err=True)
     _warn_of_tuned(loaded, planned)
     if dry_run:
         return

@@ -9,6 +9,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,9 +45,11 @@ class Made:
 def make(paper: Path, out: Path, root: Path | None = None, only: Sequence[str] = ()) -> Made:
     """Write the artefacts (all, or ``only`` those named) of the paper in folder ``paper`` below ``out``.
 
+    Claims are held against the text, and the numbers in the text against those that there are, where numbers are made.
+
     Raises:
-        UserError: an unknown name, a mistake in the paper's files or claims, a published file that cannot be read, or a
-            claim of the paper that the records contradict.
+        UserError: an unknown name, a mistake in the paper's files or claims, a published file that cannot be read, a
+            claim of the paper that the records contradict, or an artefact's function that fails.
     """
     artefacts = find_artefacts(paper)
     for name in only:
@@ -57,19 +60,19 @@ def make(paper: Path, out: Path, root: Path | None = None, only: Sequence[str] =
     proof = read_proof(paper / "main.tex")
     proof.check_text(artefacts, paper)
     results = Results(paper, root)
-    refuse_contradictions(results.claims)
     made = Made(out, {"schema_version": 1, "made_with": _versions(), "published": _sources(results, root)})
     entries: dict[str, Any] = {}
     runs: dict[str, str] = {}
     results.start()
-    known = numbers.all_numbers(results)
-    proof.check_numbers(known)
     if not only or NUMBERS in only:
+        refuse_contradictions(results.claims)
+        known = numbers.all_numbers(results)
+        proof.check_numbers(known)
         text = numbers.latex(known)
         _note(made, entries, runs, {f"{NUMBERS}.tex": text}, results, "llmrec.manuscript.numbers")
     for artefact in artefacts.values():
         if not only or artefact.name in only:
-            _make_one(artefact, results, made, entries, runs)
+            _make_one(artefact, paper, results, made, entries, runs)
     made.manifest |= {"artefacts": entries, "runs": dict(sorted(runs.items())), "not_yet": made.not_yet}
     if not only:
         (out / MANIFEST).write_text(json.dumps(made.manifest, indent=1, ensure_ascii=False) + "\n", "utf-8")
@@ -108,13 +111,22 @@ def check(paper: Path, root: Path | None = None, only: Sequence[str] = ()) -> in
     return len(fresh)
 
 
-def _make_one(artefact: Artefact, results: Results, made: Made, entries: dict[str, Any], runs: dict[str, str]) -> None:
+def _make_one(
+    artefact: Artefact, paper: Path, results: Results, made: Made, entries: dict[str, Any], runs: dict[str, str]
+) -> None:
     results.start()
     try:
         content = artefact.make(results)
     except NotYet as reason:
         made.not_yet[artefact.name] = str(reason)
         return
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(_failed(artefact, paper, error)) from error
+    if artefact.kind == "figure" and not hasattr(content, "savefig"):
+        what = "nothing" if content is None else type(content).__name__
+        raise UserError(f"{artefact.place(paper)}: figure {artefact.name!r} returns {what}, not a matplotlib figure.")
     by = f"{artefact.kind}s.{artefact.make.__name__}"
     if artefact.kind == "figure":
         made.notices += style.save(content, made.folder / "figures" / artefact.name)
@@ -122,6 +134,15 @@ def _make_one(artefact: Artefact, results: Results, made: Made, entries: dict[st
         return
     text = formats.latex(content) if isinstance(content, Table) else str(content)
     _note(made, entries, runs, {artefact.files[0]: text}, results, by)
+
+
+def _failed(artefact: Artefact, paper: Path, error: Exception) -> str:
+    """What went wrong in an artefact's function, and in which line of the paper's own files."""
+    steps = traceback.extract_tb(error.__traceback__)
+    own = [step for step in steps if Path(step.filename).parent == paper]
+    place = f"{own[-1].filename}:{own[-1].lineno}" if own else artefact.place(paper)
+    what = f"{type(error).__name__}: {error}"
+    return f"{place}: {artefact.kind} {artefact.name!r} failed: {what}. It alone: llmrec paper --only {artefact.name}"
 
 
 def _note(

@@ -32,6 +32,10 @@ class Artefact:
     def name(self) -> str:
         return self.make.__name__.replace("_", "-")
 
+    def place(self, paper: Path) -> str:
+        """Where its function stands: "paper/figures.py:12"."""
+        return f"{paper / FILES[self.kind == 'table']}:{self.make.__code__.co_firstlineno}"
+
     @property
     def files(self) -> tuple[str, ...]:
         """Paths below generated/."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from llmrec.claims.decide import Decided
-from llmrec.claims.sources import decide_all
+from llmrec.claims.sources import decide_all, published_blocks
 from llmrec.errors import UserError
 from llmrec.manuscript.register import NotYet
 from llmrec.report.evidence import Block, Line
@@ -20,18 +20,25 @@ class Results:
     """All that is published, read once."""
 
     def __init__(self, paper: Path, root: Path | None = None) -> None:
-        self._claims, self._blocks = decide_all(paper, root)
+        self._paper = paper
+        self._blocks = published_blocks(root)
+        self._decided: list[Decided] | None = None
         self._findings: dict[int, Findings] = {}
         self._used: dict[str, str] = {}
         self._studies: dict[str, str] = {}
 
     @property
     def claims(self) -> Sequence[Decided]:
-        """The claims of the paper, decided."""
-        for decided in self._claims:
-            for test in decided.tests:
-                self._note_ids(test.runs)
-        return self._claims
+        """The claims of the paper, decided when they are first asked for.
+
+        Raises:
+            UserError: a mistake in claims.toml.
+        """
+        if self._decided is None:
+            self._decided = decide_all(self._paper, self._blocks)
+        for test in (test for decided in self._decided for test in decided.tests):
+            self._note_ids(test.runs)
+        return self._decided
 
     @property
     def suites(self) -> list[str]:

@@ -38,8 +38,11 @@ def canvas(size: tuple[float, float] | None = None, title: str = "", **subplots:
 
 def save(figure: Figure, path: Path) -> list[str]:
     """Write PATH.pdf and PATH.png, the same bytes each time; what the fonts could not show, in words."""
+    import matplotlib as mpl
+
     path.parent.mkdir(parents=True, exist_ok=True)
-    _choose_fonts(figure)
+    with mpl.rc_context(fname=plots.STYLE):  # looking for texts makes those of ticks
+        _choose_fonts(figure)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         plots.save(figure, path)

@@ -25,17 +25,20 @@ NONE = (None, None)
 
 
 def freeze(suite: Suite, *, root: Path | None = None, partial: bool = False) -> Frozen:
-    """Everything that a suite's ok records say, as two tables.
+    """Everything that a suite's ok records say, as two tables; with ``partial`` of the datasets that have any.
 
     Raises:
         UserError: something in them must not be published (see `llmrec.published.checks`), or a record is corrupt.
     """
     blocks = gather(suite, root=root)
+    begun = [block for block in blocks if any(run.ok for run in block.runs)]
+    blocks = begun if partial and begun else blocks
     for block in blocks:
         check_block(block, suite, partial=partial, root=root)
     rows = [row for block in blocks for row in _block_rows(block, suite)]
     about = {
-        "address": blocks[0].suite, "title": suite.title, "task": suite.task, "datasets": list(suite.datasets),
+        "address": blocks[0].suite, "title": suite.title, "task": suite.task,
+        "datasets": [name for name in suite.datasets if any(block.dataset == name for block in blocks)],
         "metrics": list(blocks[0].metrics), "seeds": list(suite.seeds), "threads": suite.threads,
     }  # fmt: skip
     return Frozen(about, figures_table(rows), _users(blocks, suite.slices))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from llmrec.records import Record
 from llmrec.report.evidence import Block, Run
-from llmrec.report.words import fraction, listed, quantity
+from llmrec.report.words import fraction, listed, number_of, quantity
 from llmrec.tuned import Facts, again
 
 NEAR = 0.01
@@ -65,11 +65,11 @@ def idle_seeds(block: Block) -> list[Remark]:
 
 def stale_runs(block: Block) -> list[Remark]:
     stale = [run for run in _done(block) if not run.fresh]
-    names = listed(_labels(stale))
+    if not stale:
+        return []
+    found = f"{number_of(len(stale), 'stale run')} ({listed(_labels(stale))})"
     again = f"`llmrec run {block.suite} --stale` makes them again"
-    return (
-        [Remark("alarm", f"{len(stale)} stale runs ({names}): the code has changed since; {again}.")] if stale else []
-    )
+    return [Remark("alarm", f"{found}: the code has changed since; {again}.")]
 
 
 def missing_runs(block: Block) -> list[Remark]:

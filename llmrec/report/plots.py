@@ -47,6 +47,12 @@ PNG_DPI = 200
 MOST_MOVED = 0.08
 """The share of a PNG's pixels that may take a neighbouring shade; edges alone are 2 to 7 %."""
 
+SHADES = ((0, 0.0), (0, 0.45), (1, 0.5), (0, 0.75))
+"""(towards: 0 black, 1 white; how far) of the methods of one family."""
+
+MANY = 15
+"""Points whose names fit into a column's width; with more of them a plot is wider."""
+
 DASHES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
 
 
@@ -87,7 +93,7 @@ def scatter(
     log: bool = False,
 ) -> Figure:
     """The primary metric with its 95 % interval against another quantity, one named point a method."""
-    with panel(title) as (figure, axes):
+    with panel(title, (5.0, 3.9) if len(block.finished) > MANY else None) as (figure, axes):
         points: list[tuple[float, float]] = []
         bars: list[tuple[float, float, float]] = []
         names: list[str] = []
@@ -122,11 +128,13 @@ def scatter(
 
 def slices(block: Block, kind: str) -> Figure:
     """The primary metric of each method on each slice of one kind ("items", "users"), methods from best to worst."""
+    from matplotlib.ticker import MaxNLocator
+
     task = block.task
     lines = sorted(block.finished, key=lambda line: task.better * (_mean(line.figures(task.primary)) or 0.0))
     parts = [part for other, part in _drawn_slices(block) if other == kind]
     height = 1.0 + 0.14 * len(lines) * (len(parts) + 0.8)
-    with panel(f"By {kind}", (4.4, height)) as (figure, axes):
+    with panel(f"By {kind}", (3.8, height)) as (figure, axes):
         thick = 0.8 / len(parts)
         for number, part in enumerate(parts):
             colour, hatch = SLICE_STYLE[number % len(SLICE_STYLE)]
@@ -143,6 +151,7 @@ def slices(block: Block, kind: str) -> Figure:
         axes.set_ylim(-0.6, len(lines) - 0.4)
         axes.grid(axis="y", visible=False)
         axes.tick_params(axis="y", length=0)
+        axes.xaxis.set_major_locator(MaxNLocator(4))
         over = "ratings, mean over folds and seeds" if task.pooled else f"mean over {task.unit} and seeds"
         axes.set_xlabel(f"{task.primary} ({over})")
         figure.legend(loc="outside lower center", ncols=2 if len(parts) > 2 else len(parts))
@@ -150,14 +159,16 @@ def slices(block: Block, kind: str) -> Figure:
 
 
 def learning_curves(block: Block) -> Figure:
-    """The primary metric on validation after each epoch; one line a seed, one colour and dash a method."""
+    """The primary metric on validation after each epoch; one line a seed, a shade of its family's colour and a dash of
+    its own a method."""
     from matplotlib.ticker import MaxNLocator
 
     with panel("Learning curves") as (figure, axes):
         lines = [line for line in block.finished if _validated(line)]
-        palette = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a8d93")
         for number, line in enumerate(lines):
-            colour, dash = palette[number % len(palette)], DASHES[number % len(DASHES)]
+            before = sum(other.family == line.family for other in lines[:number])
+            colour, mark = shade(FAMILY_STYLE[line.family][0], before), FAMILY_STYLE[line.family][1]
+            dash = DASHES[number % len(DASHES)]
             curves = _validated(line)
             for place, curve in enumerate(curves):
                 epochs, values = zip(*curve, strict=True)
@@ -165,12 +176,23 @@ def learning_curves(block: Block) -> Figure:
                 axes.plot(epochs, values, color=colour, linestyle=dash, linewidth=1.0, alpha=0.85, label=label)
             points = [point for curve in curves for point in curve]
             epoch, value = max(points, key=lambda point: (block.task.better * point[1], -point[0]))
-            axes.plot(epoch, value, "o", color=colour, markersize=4, markeredgecolor=INK, markeredgewidth=0.5)
+            axes.plot(
+                epoch, value, mark, color=colour, markersize=5, markeredgecolor=INK, markeredgewidth=0.5, zorder=3
+            )
         axes.set_xlabel("Epoch (count)")
-        _quality_axis(axes, block, "validation; dot: best")
+        _quality_axis(axes, block, "validation; mark: best")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         figure.legend(loc="outside lower center", ncols=2, handlelength=3)
     return figure
+
+
+def shade(colour: str, number: int) -> str:
+    """A family's colour for its first method; darker, lighter and very dark for the next, and so on."""
+    from matplotlib.colors import to_hex, to_rgb
+
+    towards, share = SHADES[number % len(SHADES)]
+    red, green, blue = ((1 - share) * part + share * towards for part in to_rgb(colour))
+    return to_hex((red, green, blue))
 
 
 def slice_kinds(block: Block) -> list[str]:

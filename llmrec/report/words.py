@@ -184,6 +184,11 @@ def _split_words(protocol: Protocol) -> str:
     }[protocol.name]
 
 
+def number_of(count: int, noun: str) -> str:
+    """ "1 run", "3 runs"."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
 def listed(names: list[str]) -> str:
     """ "a, b and c"."""
     return ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else "".join(names)

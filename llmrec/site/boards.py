@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from llmrec import stats
 from llmrec.records import Protocol
-from llmrec.report.evidence import Block, Line, Run, gather
+from llmrec.report.evidence import Block, Line, Run
 from llmrec.report.significance import LEVEL, Against, Findings
 from llmrec.seeds import content_hash
 from llmrec.site.names import slug
@@ -99,15 +98,12 @@ class Standings(Findings):
         return self.corrected[a, b] < LEVEL and not found.low <= 0 <= found.high
 
 
-def boards(suites: Sequence[Suite], root: Path | None = None) -> list[Board]:
-    """The leaderboards of some suites, by task, dataset and protocol; what has no record at all is left out.
-
-    Raises:
-        UserError: a record is corrupt.
-    """
+def boards(gathered: Sequence[tuple[Suite, Sequence[Block]]]) -> list[Board]:
+    """The leaderboards of some suites (each with its blocks) by task, dataset and protocol; what has no record at all
+    is left out."""
     groups: dict[tuple[str, str, str], list[tuple[Suite, Block]]] = {}
-    for suite in suites:
-        for block in gather(suite, root=root):
+    for suite, blocks in gathered:
+        for block in blocks:
             if any(run.record for run in block.runs):
                 key = (suite.task, block.dataset, suite.protocol.model_dump_json())
                 groups.setdefault(key, []).append((suite, block))
@@ -165,11 +161,16 @@ def _merged(group: Sequence[tuple[Suite, Block]]) -> Board:
 
 
 def _labels(rows: Mapping[str, Line], origins: Mapping[str, Sequence[Origin]]) -> dict[str, str]:
-    """Every row's name: its label, which of several so called the first with figures keeps; the others say their suite,
-    and where even that is taken a piece of what they say."""
+    """Every row's name: its label, which of several so called the one with most seeds keeps; the others say their
+    suite, and where even that is taken a piece of what they say. Among rows of several suites a label that does not
+    name the method says it: "random" may be ids of a generator."""
+    mixed = len({origin.suite for found in origins.values() for origin in found}) > 1
     given: dict[str, str] = {}
-    for said in sorted(rows, key=lambda said: not rows[said].done):
-        label = rows[said].label
+    for said in sorted(rows, key=lambda said: -len(rows[said].by_seed)):
+        method, labels = rows[said].runs[0].spec.method, [origin.label for origin in origins[said]]
+        label = method if method in labels else labels[0]
+        if mixed and method.rpartition(":")[2].lower() not in label.lower():
+            label = f"{label} · {method}"
         for name in (label, f"{label} · {origins[said][0].suite}", f"{label} · {said[:6]}"):
             if name not in given.values():
                 given[said] = name

@@ -50,5 +50,5 @@ def _entry(board: Board) -> dict[str, Any]:
         "users": block.n_users,
         "unit": block.task.unit,
         "small": 0 < block.n_users < SMALL,
-        "stale": sum(run.ok and not run.fresh for run in block.runs),
+        "stale": sum(any(run.ok and not run.fresh for run in line.runs) for line in block.lines),  # rows
     }

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from llmrec.discover import MethodFile, find_methods, split_name
 from llmrec.errors import UserError
-from llmrec.report.evidence import Line, Run
+from llmrec.report.evidence import Block, Line, Run, gather
 from llmrec.site.boards import Board, Origin, boards
 from llmrec.suite import Suite, load_suite, suite_names
 
@@ -77,22 +77,24 @@ class Site:
 
 
 def survey(names: Sequence[str], root: Path | None = None, extra: Path | None = None) -> Site:
-    """What is to be shown of some suites; of all of them where none is named.
+    """What is to be shown of some suites; where none is named, of all that can be read.
 
     Raises:
-        UserError: an unknown suite (names the nearest), a corrupt record, or no record at all (says what makes some).
+        UserError: no record at all (says what makes some); of a suite that is named: it is unknown (names the nearest),
+            or one of its records or tuned parameters is no good.
     """
     broken: list[str] = []
-    if names:
-        suites = [load_suite(name, extra) for name in dict.fromkeys(names)]
-    else:
-        suites = []
-        for name in suite_names():
-            try:
-                suites.append(load_suite(name, extra))
-            except UserError as error:  # one bad file keeps no other from being shown
-                broken.append(str(error))
-    found = boards(suites, root)
+    gathered: list[tuple[Suite, list[Block]]] = []
+    for name in dict.fromkeys(names) if names else suite_names():
+        try:
+            suite = load_suite(name, extra)
+            gathered.append((suite, gather(suite, root=root)))
+        except UserError as error:
+            if names:
+                raise
+            broken.append(str(error))  # one bad file keeps no other suite from being shown
+    suites = [suite for suite, _ in gathered]
+    found = boards(gathered)
     shown = {suite for board in found for suite in board.suites}
     without = [suite.typed for suite in suites if _address(suite) not in shown]
     if not found:

@@ -98,6 +98,18 @@ def test_p_is_never_zero_and_uniform_under_the_null():
     assert scipy.stats.kstest(p, "uniform").pvalue > 0.01
 
 
+def test_a_large_family_can_tell_methods_apart():
+    """1 / 10,001 times the 1,081 pairs of 47 methods is over .1: even random could not be told from the best."""
+    rng = np.random.default_rng(5)
+    gap = 0.1 + rng.normal(0, 0.3, 900)
+    assert 1081 * paired_permutation_test(gap) > 0.1 and 1081 * stats.sharp_permutation_test(gap) < 1e-6
+    near = 0.02 + rng.normal(0, 0.3, 900)
+    assert stats.sharp_permutation_test(near) == paired_permutation_test(near)
+    for _ in range(50):  # never under the exact p-value, which all patterns of signs give
+        few = rng.normal(1.5, 1, 12)
+        assert stats.sharp_permutation_test(few, permutations=20) >= paired_permutation_test(few) - 1e-15
+
+
 def test_the_tail_is_the_right_one():
     """A test of 'a better than b' that looks at the wrong tail gives p near 1 when a is clearly better."""
     rng = np.random.default_rng(0)

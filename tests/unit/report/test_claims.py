@@ -1,13 +1,15 @@
 """Claims: verdicts from intervals and corrected tests, never from a mean; and every mistake in claims.toml."""
 
+import json
 from dataclasses import replace
 
 import pytest
 
+from llmrec.claims.decide import Test as Compared
 from llmrec.claims.decide import decide
 from llmrec.claims.read import Claim, read_claims
-from llmrec.claims.show import latex, print_claims
-from llmrec.claims.sources import decide_all, refuse_contradictions
+from llmrec.claims.show import as_data, latex, print_claims, why
+from llmrec.claims.sources import decide_all, published_blocks, refuse_contradictions
 from llmrec.errors import UserError
 from llmrec.published.blocks import read_blocks
 from llmrec.published.freeze import freeze
@@ -70,6 +72,19 @@ def test_few_seeds_or_users_decide_nothing_and_say_so(blocks):
     assert found.verdict == "not decided" and test.p < 0.05 and test.low > 0
     assert test.problem == "400 of 500 users; sasrec has 3 of 5 seeds; random has 3 of 5 seeds"
     assert verdict(blocks, b={"methods": ["tfidf"]}, seeds=5) == "supported"  # neither method uses its seed
+
+
+def test_what_is_missing_is_said(blocks):
+    def missing(**changes):
+        (found,) = decide([claim(**changes)], blocks)
+        return found.tests[0].missing
+
+    assert missing(datasets=["steam"]) == "no published suite asks topn on steam"
+    assert missing(suite="cold") == "cold is not published"
+    assert missing(suite=["cold", "sets"]) == "cold and sets are not published"
+    assert missing(suite="demo", protocol={"fit_data": "train+valid"}) == (
+        "demo does not ask topn on ml-100k under its protocol"
+    )
 
 
 def test_families_stand_for_their_best_on_validation(blocks):
@@ -142,6 +157,12 @@ def test_both_tables_name_every_verdict(blocks, capsys):
     print_claims(found, Console(width=160))
     shown = capsys.readouterr().out
     assert "some-claim: supported" in shown and "no published suite asks topn on steam" in shown
+    first, second = as_data(found)
+    assert first["verdict"] == "supported" and len(first["tests"][0]["runs"]) == 4 and json.dumps(as_data(found))
+    assert second["tests"][0]["why"] == "no published suite asks topn on steam"
+    apart = Compared("ml-100k", "ndcg@10", difference=0.01, lead=(-0.001, 0.02), corrected=0.002)
+    assert apart.verdict == "not decided" and why(apart) == "the interval over users and seeds does not agree with p"
+    assert why(replace(apart, corrected=0.3)) == why(replace(apart, lead=(0.001, 0.02))) == ""
     written = latex(found)
     assert r"50 \% of $<$users$>$ \& a\_b" in written and written.count(r"\\") >= 4 and "not yet run" in written
 
@@ -193,7 +214,7 @@ def test_mistakes_are_named_with_the_nearest_right_name(tmp_path, old, new, mess
 
 def test_a_claim_that_the_records_contradict_fails(lab, tmp_path):
     (tmp_path / "claims.toml").write_text(CLAIM)
-    refuse_contradictions(decide_all(tmp_path, lab.results)[0])
+    refuse_contradictions(decide_all(tmp_path, published_blocks(lab.results)))
     (tmp_path / "claims.toml").write_text(CLAIM.replace('says = "supported"', 'says = "refuted"'))
     with pytest.raises(UserError, match=r"one: the paper says 'refuted', the records say 'supported'"):
-        refuse_contradictions(decide_all(tmp_path, lab.results)[0])
+        refuse_contradictions(decide_all(tmp_path, published_blocks(lab.results)))

@@ -129,6 +129,14 @@ def test_the_manifest_leads_from_artefact_to_runs_to_commits(paper, results):
     assert set(manifest["not_yet"]) == {"not-there"} and set(manifest["published"]) == {"demo"}
 
 
+def test_names_are_no_mathematics(tmp_path):
+    with style.canvas((3, 2)) as (drawn, axes):
+        axes.barh(["50 $ & a_b^ $ %", "$x$"], [1, 2])
+        axes.set_xlabel("$ndcg@10$")
+    assert style.save(drawn, tmp_path / "odd") == []
+    assert not any(text.get_parse_math() for text in [axes.xaxis.label, *axes.get_yticklabels()])
+
+
 def test_chinese_titles_do_not_break_a_figure(paper, results):
     made = make.make(paper, paper / "out", results, only=["two-bars"])
     assert (paper / "out" / "figures" / "two-bars.pdf").read_bytes().startswith(b"%PDF")
@@ -154,6 +162,18 @@ def test_chinese_titles_do_not_break_a_figure(paper, results):
             "@figure\ndef two_bars",
             "@figure\ndef two_bars(",
             r"figures.py:5: cannot be loaded: SyntaxError",
+        ),
+        (
+            "figures.py",
+            "    with canvas",
+            "    results.blok\n    with canvas",
+            r"figures.py:\d+: figure 'two-bars' failed: AttributeError.* llmrec paper --only two-bars",
+        ),
+        (
+            "figures.py",
+            "return drawn",
+            "return None",
+            r"figures.py:\d+: figure 'two-bars' returns nothing, not a matpl",
         ),
         ("tables.py", "odd_names", "two_bars", r"tables.py: there are two artefacts called 'two-bars'"),
         (
@@ -252,7 +272,7 @@ def test_ablations_compare_rows_that_differ_in_nothing_else(tmp_path):
     block = SimpleNamespace(dataset="beauty", task=SimpleNamespace(primary="ndcg@10"))
     found = SimpleNamespace(interval=lambda *_: (0.05, 0.3))
     results = SimpleNamespace(lines_of=lambda _: [(block, lines)], findings=lambda _: found)
-    ((_, signals),) = module["alike"](results, ("signal",))
+    ((_, signals),) = module["one_a_dataset"](module["alike"](results, ("signal",)))
     assert [line.figures("") for line in signals] == [[0.1], [0.2]]
     assert module["agreement"](lines[2].values(""), lines[3].values("")) == 0.1
     for name in ("semantic_ids", "beams_exactness"):

@@ -1,6 +1,8 @@
 """Publishing: what the frozen files hold, that they are what the records say, and every refusal with its command."""
 
+import dataclasses
 import shutil
+import subprocess
 from pathlib import Path
 
 import polars as pl
@@ -10,6 +12,7 @@ from llmrec.cli import paper as commands
 from llmrec.errors import UserError
 from llmrec.published import tables
 from llmrec.published.blocks import read_blocks
+from llmrec.published.checks import uncommitted
 from llmrec.published.freeze import freeze
 from llmrec.records import Protocol, Provenance, Status, read_record, write_record
 from llmrec.report.evidence import gather
@@ -87,7 +90,7 @@ def test_the_same_records_give_the_same_bytes(published):
 
 
 def test_missing_seeds_are_refused_with_the_command(lab):
-    with pytest.raises(UserError, match=r"als on ml-100k lacks seed 2 .*llmrec run .* -m 'als' --seeds 2 --retry"):
+    with pytest.raises(UserError, match=r"als on ml-100k lacks seed 2 .*llmrec run .* -m als --seeds 2 --retry"):
         freeze(lab.suite, root=lab.results, partial=True)
 
 
@@ -98,6 +101,15 @@ def test_a_row_never_run_is_published_only_when_asked_and_says_so(whole_lab, ref
     (block,) = read_blocks("demo", whole_lab.results)
     (line,) = [line for line in block.lines if line.label == "bert-biencoder"]
     assert not line.done and line.runs[0].reason == "not yet run"
+
+
+def test_a_dataset_never_run_is_left_out_only_when_asked(whole_lab):
+    wider = dataclasses.replace(whole_lab.suite, datasets=("ml-100k", "ml-1m-noratings"))
+    with pytest.raises(UserError, match="random on ml-1m-noratings lacks seeds 0, 1 and 2"):
+        freeze(wider, root=whole_lab.results)
+    frozen = freeze(wider, root=whole_lab.results, partial=True)
+    assert frozen.about["datasets"] == ["ml-100k"]
+    assert frozen.figures.equals(freeze(whole_lab.suite, root=whole_lab.results).figures)
 
 
 def test_a_row_that_could_not_run_is_published_with_its_reason(whole_lab):
@@ -111,15 +123,16 @@ def test_a_row_that_could_not_run_is_published_with_its_reason(whole_lab):
 def test_stale_runs_are_refused(whole_lab, refused):
     prints = read_record(whole_lab.folder_of(whole_lab.plan("ease"))).fingerprints
     change(whole_lab, "ease", fingerprints=prints | {"evaluation": "older"})
-    assert "(ease) were measured by an older evaluation. Run: llmrec reeval" in refused()
+    assert "1 run on ml-100k (ease) measured by an older evaluation. Run: llmrec reeval" in refused()
     change(whole_lab, "ease", fingerprints=prints | {"code": "older"})
-    assert "(ease) are stale" in refused() and "--stale" in refused()
+    assert "(ease) stale" in refused() and "--stale" in refused()
 
 
 def test_dirty_runs_are_refused(whole_lab, refused):
     change(whole_lab, "sasrec", 2, provenance=Provenance(commit="abc", dirty=True))
-    assert "1 runs on ml-100k (sasrec) were made with uncommitted changes" in refused()
-    assert f"rm -r {whole_lab.results / 'runs' / whole_lab.plan('sasrec', 2).spec.run_id} && llmrec run" in refused()
+    assert "1 run on ml-100k (sasrec) made with uncommitted changes" in refused()
+    assert f"rm -r {whole_lab.folder_of(whole_lab.plan('sasrec', 2))} && llmrec run" in refused()
+    assert refused().endswith(f" -d ml-100k --results {whole_lab.results}")
 
 
 def test_mixed_protocols_data_and_users_are_refused(whole_lab, refused):
@@ -127,7 +140,8 @@ def test_mixed_protocols_data_and_users_are_refused(whole_lab, refused):
     record = read_record(whole_lab.folder_of(plan))
     other = plan.spec.model_copy(update={"protocol": Protocol(mask_history=False)})
     change(whole_lab, "ease", spec=other)
-    assert "mixed protocols: the record of ease on ml-100k was made under another protocol" in refused()
+    assert "mixed protocols: the record of ease on ml-100k was made under another protocol (" in refused()
+    assert "mask_history False) than the suite asks for. Run: rm -r" in refused()
     change(whole_lab, "ease", spec=plan.spec, fingerprints=record.fingerprints | {"data": "d2"})
     assert "2 data fingerprints; ease stand apart. Run: rm -r" in refused()
     change(whole_lab, "ease", fingerprints=record.fingerprints)
@@ -141,6 +155,15 @@ def test_a_checkout_with_uncommitted_changes_publishes_nothing(whole_lab, monkey
     with pytest.raises(UserError, match=r"uncommitted changes .*git commit"):
         commands.publish(str(whole_lab.folder / "demo.toml"), methods=whole_lab.methods, results=whole_lab.results)
     assert not (whole_lab.results / "published").exists()
+
+
+def test_files_that_are_not_committed_are_named(tmp_path):
+    assert uncommitted(tmp_path) == []  # no checkout
+    for path in ("baselines/a b.py", "llmrec/x.py", "results/y"):
+        (tmp_path / path).parent.mkdir(parents=True)
+        (tmp_path / path).write_text("")
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    assert uncommitted(tmp_path) == ["baselines/a b.py", "llmrec/x.py"]
 
 
 def test_an_unknown_schema_a_torn_file_and_an_unknown_name_are_said(published, tmp_path):

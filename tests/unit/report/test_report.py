@@ -308,7 +308,7 @@ def test_stale_rows_say_so(whole_lab):
     report = make(whole_lab)
     notes = dict(report.main.notes)
     assert notes[row(report.main, "ease").notes[0]].startswith("Stale")
-    assert any(r.level == "alarm" and "1 stale runs (ease)" in r.text for r in report.remarks)
+    assert any(r.level == "alarm" and "1 stale run (ease)" in r.text for r in report.remarks)
 
 
 def test_identical_answers_of_two_methods_raise_an_alarm(whole_lab):

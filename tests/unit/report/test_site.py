@@ -15,8 +15,9 @@ from llmrec.cli.site import site as command
 from llmrec.errors import UserError
 from llmrec.records import Status, read_record, write_record
 from llmrec.report.compare import duels
+from llmrec.report.evidence import gather
 from llmrec.report.significance import Findings
-from llmrec.site import charts
+from llmrec.site import catalogue, charts
 from llmrec.site.board_views import board_pages, pair_pages
 from llmrec.site.build import pages
 from llmrec.site.catalogue import survey
@@ -187,7 +188,7 @@ def test_rows_of_several_suites_stand_in_one_table(labs, tmp_path):
     (board,) = found.boards
     assert board.suites == ["demo.toml", "other.toml"]
     assert [origin.suite for origin in board.origins["ease"]] == ["demo.toml", "other.toml"]
-    assert "als · other.toml" in board.origins  # another method under a label that is taken
+    assert "als · tfidf" in board.origins  # a label that is another method's name
     sasrec = next(line for line in board.block.lines if line.label == "sasrec")
     assert [run.spec.seed for run in sasrec.runs] == [0, 1, 2]
 
@@ -204,6 +205,22 @@ def test_mistakes_are_one_sentence_and_touch_nothing(labs, tmp_path):
     with pytest.raises(UserError, match="something that `llmrec site` has not written"):
         write_site([], mine)
     assert [path.name for path in mine.iterdir()] == ["chapter.tex"]
+
+
+def test_a_suite_that_cannot_be_read_keeps_no_other_from_being_shown(labs, monkeypatch):
+    lab, _, _ = labs
+    monkeypatch.setattr(catalogue, "suite_names", lambda: {"demo": lab.folder / "demo.toml", "worn": Path("worn.toml")})
+    monkeypatch.setattr(catalogue, "load_suite", lambda name, extra: replace(lab.suite, name=name))
+
+    def gathered(suite, root):
+        if suite.name == "worn":
+            raise UserError("worn.toml: its tuned parameters are for another space")
+        return gather(suite, root=root)
+
+    monkeypatch.setattr(catalogue, "gather", gathered)
+    assert survey([], lab.results).broken == ["worn.toml: its tuned parameters are for another space"]
+    with pytest.raises(UserError, match="another space"):
+        survey(["demo", "worn"], lab.results)
 
 
 def test_one_finished_row_and_none_are_shown_too(tmp_path):
