@@ -4,10 +4,12 @@ Its name, with hyphens, is the file's: `quality_cost` makes generated/figures/qu
 shows it with ``\\fig{quality-cost}``. Families have a colour and a mark of their own; a greyscale print reads the same.
 """
 
+from itertools import combinations
 from statistics import fmean
 
 import numpy as np
 from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator
 
 from llmrec import stats
 from llmrec.manuscript import NotYet, canvas, figure
@@ -19,10 +21,13 @@ GAINS = (
     "ml-100k",
     "tuned-ml-1m",
     "tuned-beauty",
+    "gpt-beauty-seeds",
     "impressions",
     "impressions-zh",
     "requests",
 )  # suites of the heat map, in order
+NEW = "cold"  # suite whose items are new
+FIELDS = ("sequences", "sets")  # suites of the second heat map: the core methods on many datasets, one seed
 TUNED = ("tuned-ml-100k", "ml-100k")  # suite and dataset whose searches are shown
 LEVEL = 0.05
 GENERATOR = "gpt-semantic-id"
@@ -31,6 +36,9 @@ SLICES = (
     {"low": "short", "mid": "middling", "high": "long"},
 )
 SIGNALS = {"random": "random", "collaborative": "collaborative", "text": "text", "text+collaborative": "both"}
+NEIGHBOURS = ("collaborative_dims", "collaborative_reach", "collaborative_weight")
+UNREAD = {"random": ("encoder", *NEIGHBOURS), "text": NEIGHBOURS, "collaborative": ("encoder", "collaborative_weight")}
+"""Parameters that make no difference under a signal."""
 
 
 @figure
@@ -158,7 +166,17 @@ def draw_ranks(axes, means, lines, groups):
 @figure
 def gains(results):
     """Relative gain over the best baseline (chosen on validation), a column a dataset; * marks differences."""
-    blocks = [block for suite in GAINS if suite in results.suites for block in results.blocks(suite)]
+    return gain_map(results, GAINS)
+
+
+@figure
+def fields(results):
+    """The same for the core methods on datasets of many fields."""
+    return gain_map(results, FIELDS)
+
+
+def gain_map(results, suites):
+    blocks = [block for suite in suites if suite in results.suites for block in results.blocks(suite)]
     blocks = [block for block in blocks if results.findings(block).baseline is not None]
     if not blocks:
         raise NotYet("no published table has a baseline chosen on validation")
@@ -175,8 +193,13 @@ def gains(results):
         for found in findings.against_baseline:
             row = rows.index(display_name(found.line))
             table[row, column] = 100 * found.difference / base
-            marks[row, column] = f"{table[row, column]:+.0f}".replace("-", MINUS) + "*" * found.distinct
+            marks[row, column] = whole_percent(table[row, column]) + "*" * found.distinct
     return heat_map(table, marks, rows, [column_name(block) for block in blocks])
+
+
+def whole_percent(gain):
+    """ "+19", with a true minus sign; "0" has none."""
+    return f"{gain:+.0f}".replace("-", MINUS) if round(gain) else "0"
 
 
 def column_name(block):
@@ -198,7 +221,7 @@ def heat_map(table, marks, rows, columns):
         image = axes.imshow(np.clip(table, -100, 100), cmap="PuOr_r", vmin=-100, vmax=100, aspect="auto")
         for (row, column), words in marks.items():
             shade = table[row, column]
-            ink = "white" if np.isfinite(shade) and abs(shade) > 45 else plots.INK
+            ink = "white" if np.isfinite(shade) and abs(shade) > 55 else plots.INK
             axes.text(column, row, words, ha="center", va="center", fontsize=6.5, color=ink)
         axes.set_xticks(range(len(columns)), columns, fontsize=6)
         axes.set_yticks(range(len(rows)), rows)
@@ -223,20 +246,19 @@ def slices(results):
     lines = sorted(block.finished, key=lambda line: block.task.better * fmean(line.figures(metric)))
     with canvas((6.4, 1.1 + 0.15 * len(lines)), ncols=2, sharey=True) as (drawn, panels):
         for axes, kind, words in zip(panels, ("items", "users"), SLICES, strict=True):
-            for number, (part, label) in enumerate(words.items()):
-                name = f"{kind}:{part}"
-                size = max(figures.get(block.task.unit, 0) for line in lines for figures in parts(line, name))
-                if size < plots.FEWEST_USERS:
-                    continue
-                places = [place for place, line in enumerate(lines) if parts(line, name)]
-                values = [fmean(one[metric] for one in parts(lines[place], name)) for place in places]
-                shade = plots.SLICE_STYLE[number][0]
-                axes.plot(values, places, "osD"[number], color=shade if number else "white", markersize=5,
-                          markeredgecolor=plots.INK, markeredgewidth=0.7, label=f"{label} ({size:,.0f})",
-                          clip_on=False, zorder=3)  # fmt: skip
+            sizes = {part: size for part in words if (size := users_of(lines, f"{kind}:{part}")) >= plots.FEWEST_USERS}
+            for number, (part, size) in enumerate(sizes.items()):
+                places = [place for place, line in enumerate(lines) if parts(line, f"{kind}:{part}")]
+                values = [fmean(one[metric] for one in parts(lines[place], f"{kind}:{part}")) for place in places]
+                apart = 0.2 * ((len(sizes) - 1) / 2 - number)  # equal figures would hide each other
+                shade = plots.SLICE_STYLE[number][0] if number else "white"
+                axes.plot(values, np.array(places) + apart, "osD"[number], color=shade, markersize=4.5, clip_on=False,
+                          markeredgecolor=plots.INK, markeredgewidth=0.7, zorder=3, label=f"{words[part]} ({size:,})",
+                          )  # fmt: skip
             axes.set_yticks(range(len(lines)), [display_name(line) for line in lines])
             axes.tick_params(axis="y", length=0)
             axes.set_xlim(left=0)
+            axes.xaxis.set_major_locator(MaxNLocator(4))
             axes.set_xlabel(f"{metric} (mean over users and seeds)")
             axes.set_title(" ")  # room for the legend, which would squeeze the panel if the layout counted it
             legend = axes.legend(loc="lower left", bbox_to_anchor=(-0.03, 0.99), ncols=3, handletextpad=0,
@@ -245,9 +267,45 @@ def slices(results):
     return drawn
 
 
+def users_of(lines, name):
+    """How many users a slice has."""
+    return int(max((one.get(line.task.unit, 0) for line in lines for one in parts(line, name)), default=0))
+
+
 def parts(line, name):
     """A slice's figures in each of a row's records that have it."""
     return [record.slices[name] for record in line.records if name in record.slices]
+
+
+@figure
+def cold_items(results):
+    """Accuracy on new items, which nobody had taken in training, beside that on all items; in brackets the number of
+    users whose target is new."""
+    blocks = [block for block in results.blocks(NEW) if users_of(block.finished, "items:cold") >= plots.FEWEST_USERS]
+    if not blocks:
+        raise NotYet(f"not yet run: no dataset of suite {NEW!r} has {plots.FEWEST_USERS} users whose target is new")
+    metric = blocks[0].task.primary
+    rows = {line.label: line for block in reversed(blocks) for line in block.finished if parts(line, "items:cold")}
+    order = sorted(rows.values(), key=lambda line: new_figure(line, metric))
+    places = {line.label: place for place, line in enumerate(order)}
+    with canvas((6.4, 0.9 + 0.15 * len(order)), ncols=len(blocks), sharey=True) as (drawn, panels):
+        for axes, block in zip(np.atleast_1d(panels), blocks, strict=True):
+            for line in (line for line in block.finished if parts(line, "items:cold")):
+                colour, mark = plots.FAMILY_STYLE[line.family]
+                for value, fill in ((fmean(line.figures(metric)), "white"), (new_figure(line, metric), colour)):
+                    axes.plot(value, places[line.label], mark, color=fill, markeredgecolor=plots.INK, clip_on=False,
+                              markeredgewidth=0.7, markersize=5, zorder=2 + (fill == colour))  # fmt: skip
+            axes.set_yticks(range(len(order)), [display_name(line) for line in order])
+            axes.tick_params(axis="y", length=0)
+            axes.set_xlim(left=0)
+            axes.xaxis.set_major_locator(MaxNLocator(3))
+            axes.set_xlabel(f"{metric}, {block.dataset}\n({users_of(block.finished, 'items:cold'):,} users)")
+    return drawn
+
+
+def new_figure(line, metric):
+    """Mean over seeds of the accuracy on new items."""
+    return fmean(one[metric] for one in parts(line, "items:cold"))
 
 
 @figure
@@ -256,7 +314,7 @@ def seeds(results):
     block = results.block(*HEADLINE)
     primary, interval = block.task.primary, results.findings(block).interval
     lines = sorted(block.finished, key=lambda line: block.task.better * fmean(line.figures(primary)))
-    with canvas((4.4, 0.9 + 0.19 * len(lines))) as (drawn, axes):
+    with canvas((3.8, 0.9 + 0.18 * len(lines))) as (drawn, axes):
         for place, line in enumerate(lines):
             colour, mark = plots.FAMILY_STYLE[line.family]
             if bounds := interval(line, primary):
@@ -265,7 +323,7 @@ def seeds(results):
                       markeredgecolor=plots.INK, markeredgewidth=0.4, alpha=0.9, linestyle="none")  # fmt: skip
         names = [f"{display_name(line)} ({len(line.by_seed)})" for line in lines]
         axes.set_yticks(range(len(lines)), names)
-        axes.set_xlabel(f"{primary} (mark: one seed; bar: 95 % interval)")
+        axes.set_xlabel(f"{primary} (bar: 95 % interval)")
         axes.set_xlim(left=0)
         axes.grid(axis="y", visible=False)
         axes.tick_params(axis="y", length=0)
@@ -296,14 +354,15 @@ def beams_exactness(results):
     metric, interval = block.task.primary, results.findings(block).interval
     beams = sorted((setting(line, "beams"), line) for line in lines if not exact(line))
     widths = [width for width, _ in beams]
-    with canvas((6.4, 2.6), ncols=2) as (drawn, (left, right)):
+    with canvas((6.4, 2.2), ncols=2) as (drawn, (left, right)):
         colour, mark = plots.FAMILY_STYLE["gpt"]
         for width, line in beams:
             left.vlines(width, *interval(line, metric), color=colour, linewidth=0.9, alpha=0.8)
         left.plot(widths, [fmean(line.figures(metric)) for _, line in beams], marker=mark, color=colour)
         level = fmean(truth.figures(metric))
         left.axhline(level, color=plots.INK, linestyle="--", linewidth=0.8)
-        left.annotate("every item scored", (widths[0], level), (0, 3), textcoords="offset points", fontsize=7)
+        left.annotate("every item scored", (widths[0], level), (3, 3), textcoords="offset points", fontsize=7,
+                      path_effects=[withStroke(linewidth=2, foreground="white")])  # fmt: skip
         left.set_ylabel(f"{metric} (bars: 95 % interval)")
         left.set_ylim(bottom=0)
         same = [100 * agreement(line.values(metric), truth.values(metric)) for _, line in beams]
@@ -325,10 +384,10 @@ def agreement(some, others):
 @figure
 def semantic_ids(results):
     """What the generator's ids are made of, all else equal: each seed's figure, the interval over users and seeds."""
-    groups = alike(results, ("signal",))
+    groups = one_a_dataset(alike(results, ("signal",)))
     if not groups:
         raise NotYet(f"not yet run: no published suite has {GENERATOR} with several signals and all else equal")
-    with canvas((3.1 * len(groups[:2]) + 0.6, 2.5), ncols=len(groups[:2]), squeeze=False) as (drawn, rows):
+    with canvas((2.9 * len(groups[:2]) + 0.4, 2.1), ncols=len(groups[:2]), squeeze=False) as (drawn, rows):
         for (block, lines), axes in zip(groups, rows[0], strict=False):
             metric, interval = block.task.primary, results.findings(block).interval
             order = sorted(lines, key=lambda line: list(SIGNALS).index(setting(line, "signal")))
@@ -349,15 +408,28 @@ def semantic_ids(results):
 
 
 def alike(results, names):
-    """(block, rows) of the generator's rows that differ in these parameters and in nothing else, most rows first."""
+    """(block, rows) of the generator's rows that differ in these parameters and in nothing else: most rows first, then
+    those with most seeds."""
     groups = []
     for block, lines in results.lines_of(GENERATOR):
-        kinds = {}
-        for line in lines:
-            rest = {key: value for key, value in line.records[0].params.items() if key not in names}
-            kinds.setdefault(repr(sorted(rest.items())), []).append(line)
-        groups += [(block, same) for same in kinds.values() if len(same) > 1]
-    return sorted(groups, key=lambda group: -len(group[1]))
+        found = {}
+        for one in lines:
+            same = [other for other in lines if agree(one, other, names)]
+            if len(same) > 1 and all(agree(*pair, names) for pair in combinations(same, 2)):
+                found[tuple(map(id, same))] = (block, same)  # each group once
+        groups += found.values()
+    return sorted(groups, key=lambda group: (-len(group[1]), -min(len(line.by_seed) for line in group[1])))
+
+
+def one_a_dataset(groups):
+    return list({block.dataset: (block, lines) for block, lines in reversed(groups)}.values())[::-1]
+
+
+def agree(one, other, names):
+    """Whether two rows have the same parameters but for these, and those that one of them does not read."""
+    idle = {*names, *UNREAD.get(setting(one, "signal"), ()), *UNREAD.get(setting(other, "signal"), ())}
+    ours, theirs = one.records[0].params, other.records[0].params
+    return all(ours.get(key) == theirs.get(key) for key in ours.keys() | theirs.keys() if key not in idle)
 
 
 def setting(line, name):

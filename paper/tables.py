@@ -50,7 +50,7 @@ def tuned(results):
 
 @table
 def products(results):
-    words = "One seed. Rows without figures wait for their runs."
+    words = "The settings of published results. Rows without figures wait for their runs."
     places = [("reproduce", "amazon2014-beauty"), ("reproduce", "ml-1m-noratings")]
     return stacked(results, places, ("ndcg@10", "recall@10"), ("fit", "parameters"), "reproduce", words)
 
@@ -91,7 +91,17 @@ def stacked(results, places, metrics, costs, name, words):
             without.setdefault(line.runs[0].reason, {})[display_name(line)] = None
     said = "".join(f" {reason[:1].upper()}{reason[1:]}: {listed(list(names))}." for reason, names in without.items())
     one = results_table(results, *places[0], metrics, costs)
-    return replace(one, name=name, caption=f"{words}{said} {AS_BEFORE}", groups=tuple(groups), notes=notes)
+    told = f"{words}{said} {seeds_in_words(blocks)} {AS_BEFORE}"
+    return replace(one, name=name, caption=told, groups=tuple(groups), notes=notes)
+
+
+def seeds_in_words(blocks):
+    """How many seeds stand behind the rows that have any: "One seed.", "Rows with random streams: 1 to 3 seeds."."""
+    counts = {len(line.by_seed) for block in blocks for line in block.finished if line.runs[0].seeded}
+    if counts <= {1}:
+        return "One seed."
+    few, many = min(counts), max(counts)
+    return f"Rows with random streams: {few if few == many else f'{few} to {many}'} seeds."
 
 
 def relettered(row, own, notes):
