@@ -30,8 +30,7 @@ def write_answers(answers: Answers, split: Split, folder: Path) -> dict[str, str
             "rank": answers.ranks,
         }
     )
-    # Ranks are kept under version control: this level takes 13 % off them.
-    ranks.write_parquet(folder / "ranks.parquet", compression_level=19)
+    ranks.write_parquet(folder / "ranks.parquet")
     assert answers.topk is not None
     lists = answers.topk
     table = pl.DataFrame(

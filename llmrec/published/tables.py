@@ -80,7 +80,9 @@ def write_frozen(frozen: Frozen, name: str, root: Path | None = None) -> list[Pa
     figures.parent.mkdir(parents=True, exist_ok=True)
     for table, path in ((frozen.users, users), (frozen.figures, figures)):
         partial = path.with_name(f".{path.name}.partial")
-        table.write_parquet(partial, compression="zstd", compression_level=19, row_group_size=1 << 20, metadata=about)
+        table.write_parquet(
+            partial, compression="zstd", compression_level=22, statistics=False, row_group_size=1 << 20, metadata=about
+        )
         partial.replace(path)
     return [figures, users]
 
