@@ -292,9 +292,11 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(tiny: Path) -> None:
         found, pairs, ctx = loaded(tiny, texts)
         settings = load_method("bert-crossencoder")(batch_size=16, at_once=at_once, epochs=2, learning_rate=1e-3)
         fine_tune(settings, settings, found, pairs, ctx, lambda epoch, pairs=pairs: groups_of(pairs))
-        weights.append(torch.cat([p.detach().flatten() for p in found.model.parameters()]))
+        # A softmax over a group's scores gives their common bias no gradient but rounding, which Adam makes a step of.
+        named = [p for name, p in found.model.named_parameters() if name != "classifier.bias"]
+        weights.append(torch.cat([p.detach().flatten() for p in named]))
         assert ctx.counts["effective_batch"] == 16
-    assert torch.allclose(*weights, atol=2e-4)
+    assert torch.allclose(*weights, atol=1e-4)
 
 
 def test_how_deep_it_is_trained(tmp_path: Path) -> None:
