@@ -8,7 +8,8 @@ Pairs are of mixed length, as rerankers meet them: histories of 0 to 20 titles, 
 gets the histories as strings, cut to the same tokens, and scores 32 pairs at a time, its default. Both take turns, and
 the median of the turns counts, in CPU seconds: others' load does not. Scores must be equal within 1e-4.
 
-"without padding" is `llmrec.packed`, which no method calls yet; BERT.md beside this file says what else was tried.
+"without padding" is `llmrec.packed`: methods read pairs so, texts not yet. BERT.md beside this file says what else was
+tried, and why.
 Texts have the bars 1.0 times encode, and 1.5 times ours through ONNX Runtime.
 
 ``--impressions`` fine-tunes the cross-encoder for a short while on a dataset's clicks and measures ndcg@10 of its
