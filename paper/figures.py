@@ -194,7 +194,7 @@ def gain_map(results, suites):
             row = rows.index(display_name(found.line))
             table[row, column] = 100 * found.difference / base
             marks[row, column] = whole_percent(table[row, column]) + "*" * found.distinct
-    return heat_map(table, marks, rows, [column_name(block) for block in blocks])
+    return heat_map(table, marks, rows, [column_name(block, blocks) for block in blocks])
 
 
 def whole_percent(gain):
@@ -202,9 +202,12 @@ def whole_percent(gain):
     return f"{gain:+.0f}".replace("-", MINUS) if round(gain) else "0"
 
 
-def column_name(block):
-    small = "\n(small)" if block.n_users < 300 else ""
-    return f"{broken(block.dataset)}\n{block.spec.task}\n{block.task.primary}{small}"
+def column_name(block, others):
+    """Dataset, task and metric; where two suites ask the same of one dataset, the suite's name as well."""
+    asked = (block.dataset, block.spec.task)
+    twice = sum((other.dataset, other.spec.task) == asked for other in others) > 1
+    notes = [block.suite] * twice + ["small"] * (block.n_users < 300)
+    return "\n".join([broken(block.dataset), block.spec.task, block.task.primary, *(f"({broken(note)})" for note in notes)])
 
 
 def broken(name):
@@ -223,7 +226,7 @@ def heat_map(table, marks, rows, columns):
             shade = table[row, column]
             ink = "white" if np.isfinite(shade) and abs(shade) > 55 else plots.INK
             axes.text(column, row, words, ha="center", va="center", fontsize=6.5, color=ink)
-        axes.set_xticks(range(len(columns)), columns, fontsize=6)
+        axes.set_xticks(range(len(columns)), columns, fontsize=6 if len(columns) < 7 else 4.8)
         axes.set_yticks(range(len(rows)), rows)
         axes.xaxis.tick_top()
         axes.tick_params(length=0)
@@ -387,7 +390,7 @@ def semantic_ids(results):
     groups = one_a_dataset(alike(results, ("signal",)))
     if not groups:
         raise NotYet(f"not yet run: no published suite has {GENERATOR} with several signals and all else equal")
-    with canvas((2.9 * len(groups[:2]) + 0.4, 2.1), ncols=len(groups[:2]), squeeze=False) as (drawn, rows):
+    with canvas((2.9 * len(groups[:2]) + 0.4, 2.5), ncols=len(groups[:2]), squeeze=False) as (drawn, rows):
         for (block, lines), axes in zip(groups, rows[0], strict=False):
             metric, interval = block.task.primary, results.findings(block).interval
             order = sorted(lines, key=lambda line: list(SIGNALS).index(setting(line, "signal")))
@@ -397,11 +400,11 @@ def semantic_ids(results):
                 figures = line.figures(metric)
                 axes.plot([place] * len(figures), figures, mark, color=colour, markersize=6, linestyle="none",
                           markeredgecolor=plots.INK, markeredgewidth=0.4)  # fmt: skip
-            names = [f"{SIGNALS[setting(line, 'signal')]} ({len(line.by_seed)})" for line in order]
+            names = [f"{SIGNALS[setting(line, 'signal')]}\n({len(line.by_seed)})" for line in order]
             axes.set_xticks(range(len(order)), names)
             axes.set_xlim(-0.5, len(order) - 0.5)
             axes.set_ylim(bottom=0)
-            axes.set_xlabel(f"Signal of the ids on {block.dataset} (seeds)")
+            axes.set_xlabel(f"Signal of the ids (seeds)\n{block.dataset}")
             axes.set_ylabel(f"{metric} (bar: 95 % interval)")
             axes.grid(axis="x", visible=False)
     return drawn
