@@ -207,7 +207,9 @@ def column_name(block, others):
     asked = (block.dataset, block.spec.task)
     twice = sum((other.dataset, other.spec.task) == asked for other in others) > 1
     notes = [block.suite] * twice + ["small"] * (block.n_users < 300)
-    return "\n".join([broken(block.dataset), block.spec.task, block.task.primary, *(f"({broken(note)})" for note in notes)])
+    return "\n".join(
+        [broken(block.dataset), block.spec.task, block.task.primary, *(f"({broken(note)})" for note in notes)]
+    )
 
 
 def broken(name):
