@@ -83,9 +83,9 @@ def latex(found: Sequence[Decided]) -> str:
     head = " & ".join(("Dataset", "Metric", "Compared", r"$a-b$ [95\,\%]", "$p$", "Verdict")) + r" \\"
     lines = [
         "% needs \\usepackage{booktabs,longtable,array}",
-        r"\setlength{\tabcolsep}{4pt}",
-        r"\begin{longtable}{@{}>{\raggedright}p{0.15\linewidth}>{\raggedright}p{0.08\linewidth}"
-        r">{\raggedright}p{0.29\linewidth}p{0.17\linewidth}r>{\raggedright\arraybackslash}p{0.17\linewidth}@{}}",
+        r"\setlength{\tabcolsep}{3pt}",
+        r"\begin{longtable}{@{}>{\raggedright}p{0.13\linewidth}>{\raggedright}p{0.105\linewidth}"
+        r">{\raggedright}p{0.27\linewidth}p{0.145\linewidth}r>{\raggedright\arraybackslash}p{0.25\linewidth}@{}}",
         r"\toprule", head, r"\midrule", r"\endhead", r"\bottomrule", r"\endfoot",
     ]  # fmt: skip
     for number, decided in enumerate(found):
