@@ -1,0 +1,42 @@
+"""What is committed under results/ keeps the limits of the design: small, and nothing that a rerun gives back."""
+
+from __future__ import annotations
+
+import subprocess
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MIB, KB = 2**20, 1000
+NEVER = {"answers.parquet", "users.parquet", "log.txt", "explanations.jsonl", "report.html"}
+WEIGHTS_AND_DATA = {".safetensors", ".pt", ".pth", ".bin", ".onnx", ".npy", ".npz", ".pkl", ".inter", ".zip", ".whl"}
+
+
+@pytest.fixture(scope="module")
+def committed() -> list[Path]:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    return [path for name in listed.stdout.split("\0") if name and (path := ROOT / name).is_file()]
+
+
+def test_results_are_small(committed: list[Path]) -> None:
+    results, runs = 0, defaultdict[Path, int](int)
+    for path in committed:
+        if path.is_relative_to(ROOT / "results"):
+            results += path.stat().st_size
+        if path.is_relative_to(ROOT / "results/runs"):
+            runs[path.parent] += path.stat().st_size
+    assert results <= 25 * MIB, f"results/ holds {results / MIB:.1f} MiB; python results/compact.py makes it smaller"
+    assert runs
+    assert {str(run): size for run, size in runs.items() if size > 300 * KB} == {}
+
+
+def test_nothing_is_committed_that_a_rerun_gives_back(committed: list[Path]) -> None:
+    assert [str(path) for path in committed if path.is_relative_to(ROOT / "results") and path.name in NEVER] == []
+
+
+def test_no_data_and_no_weights_are_committed(committed: list[Path]) -> None:
+    assert [str(path) for path in committed if path.suffix in WEIGHTS_AND_DATA] == []
