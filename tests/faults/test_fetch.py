@@ -142,7 +142,7 @@ def test_a_connection_that_breaks_in_between(fetch):
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_process_that_is_stopped_is_continued_by_the_next(fetch, how):
-    fetch.web.pause = 0.01
+    fetch.web.pause = 0.05  # some four seconds after the part is there: time to stop it on a busy machine, too
     running = fetch.start()
     fetch.wait_for_a_part(300_000)
     running.send_signal(how)
@@ -163,7 +163,7 @@ def test_a_process_that_is_stopped_is_continued_by_the_next(fetch, how):
 
 def test_a_part_of_another_file_is_noticed_by_the_checksum(fetch):
     """The server gives no mark by which a change could be seen, and the file did change."""
-    fetch.web.pause, fetch.web.mark = 0.01, {}
+    fetch.web.pause, fetch.web.mark = 0.05, {}
     fetch.web.files["small.zip"] = bytes(len(ARCHIVE))
     running = fetch.start()
     fetch.wait_for_a_part(300_000)
