@@ -38,6 +38,10 @@ def zipped(**more: bytes) -> bytes:
 ARCHIVE = zipped()
 
 
+def heed_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Fetcher:
     """Cards in a folder, a cache, a server; `llmrec fetch` with all of them."""
 
@@ -91,10 +95,10 @@ items = {{ path = "d/items.tsv", names = ["i", "name"], columns = {{ raw_id = "i
         return done.stderr
 
     def start(self, **options) -> subprocess.Popen:
-        """The command in a process of its own."""
+        """The command in a process of its own, which heeds Ctrl-C even if the tests run in a shell's background."""
         command = [sys.executable, "-P", "-m", "llmrec", "fetch", "small"]
-        pipe = subprocess.PIPE
-        return subprocess.Popen(command, cwd=self.cards, **{"stdout": pipe, "stderr": pipe, "text": True} | options)
+        usual = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "preexec_fn": heed_interrupts}
+        return subprocess.Popen(command, cwd=self.cards, **usual | options)
 
     def kept(self) -> dict[str, int]:
         """Files below downloads/ with their sizes."""
@@ -142,7 +146,7 @@ def test_a_connection_that_breaks_in_between(fetch):
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_process_that_is_stopped_is_continued_by_the_next(fetch, how):
-    fetch.web.pause = 0.05  # some four seconds after the part is there: time to stop it on a busy machine, too
+    fetch.web.pause = 0.01
     running = fetch.start()
     fetch.wait_for_a_part(300_000)
     running.send_signal(how)
@@ -163,7 +167,7 @@ def test_a_process_that_is_stopped_is_continued_by_the_next(fetch, how):
 
 def test_a_part_of_another_file_is_noticed_by_the_checksum(fetch):
     """The server gives no mark by which a change could be seen, and the file did change."""
-    fetch.web.pause, fetch.web.mark = 0.05, {}
+    fetch.web.pause, fetch.web.mark = 0.01, {}
     fetch.web.files["small.zip"] = bytes(len(ARCHIVE))
     running = fetch.start()
     fetch.wait_for_a_part(300_000)
