@@ -87,9 +87,11 @@ class Context:
         return self._embed(texts, encoder)
 
     def _embed(self, texts: Sequence[str], encoder: str) -> Floats:
-        from llmrec.encode import embed_texts
+        from llmrec.encode import cut_texts, embed_texts
 
         vectors, self.models[encoder] = embed_texts(texts, encoder, device=self.device)
+        if cut := cut_texts(texts, encoder):
+            self.counts["texts_cut"] = self.counts.get("texts_cut", 0) + cut
         return vectors
 
     def _count_unknown(self, what: str, texts: Sequence[str], encoder: str) -> None:

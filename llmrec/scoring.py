@@ -123,7 +123,8 @@ def _judge(method: ExternalAnswers, spec: RunSpec, data: Dataset, machine: str, 
 
 def _embeddings(items: Items, models: dict[str, str]) -> Floats | None:
     """Text embeddings of the items for the diversity of lists, as every run has them; None without the encoder."""
-    from llmrec.encode import DEFAULT, embed_texts
+    from llmrec.encode import embed_texts
+    from llmrec.encoders import DEFAULT
     from llmrec.prepare import can_embed
 
     if not can_embed(items):

@@ -14,6 +14,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 
 from llmrec.content import PACKAGE
+from llmrec.equal_sources import counts_as
 
 NEUTRAL = frozenset({"llmrec.errors", "llmrec.records", "llmrec.content", "llmrec.data.fetch"})
 """Modules that cannot change a figure: messages, file layout, places on disk, and how files come here that are compared
@@ -24,12 +25,13 @@ LENT = "llmrec.context"
 
 
 def closure(roots: Iterable[Path]) -> set[Path]:
-    """The files themselves and every llmrec file that they import, imports inside functions included."""
+    """The files themselves and every llmrec file that they import, imports inside functions included; without what
+    `llmrec.equal_sources` says is not counted."""
     found: set[Path] = set()
     waiting = [root.resolve() for root in roots]
     while waiting:
         path = waiting.pop()
-        if path not in found:
+        if path not in found and counts_as(_digest(path)) is not None:
             found.add(path)
             waiting += [file for name in _facts(path).imports for file in _own_files(name)]
     return found
@@ -56,7 +58,7 @@ def packages(method: Path) -> set[str]:
 
 def meaning_hash(paths: Iterable[Path]) -> str:
     """First 16 hex digits of the SHA-256 over the files' meanings; where a file lies does not count."""
-    digests = sorted(hashlib.sha256(f"{p.name}\n{_facts(p).meaning}".encode()).hexdigest() for p in paths)
+    digests = sorted(digest for path in paths if (digest := counts_as(_digest(path))) is not None)
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()[:16]
 
 
@@ -66,6 +68,10 @@ def module_file(name: str) -> Path:
     if not files:
         raise FileNotFoundError(f"no module {name}")
     return files[0]
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(f"{path.name}\n{_facts(path).meaning}".encode()).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -259,7 +259,8 @@ def _diversity_embeddings(items: Items, ctx: Context) -> Floats | None:
 
     if not can_embed(items):
         return None
-    from llmrec.encode import DEFAULT, cached_embeddings, find_encoder
+    from llmrec.encode import cached_embeddings
+    from llmrec.encoders import DEFAULT, find_encoder
 
     vectors = cached_embeddings(items.texts)
     if vectors is not None:

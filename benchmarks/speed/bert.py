@@ -8,9 +8,9 @@ Pairs are of mixed length, as rerankers meet them: histories of 0 to 20 titles, 
 gets the histories as strings, cut to the same tokens, and scores 32 pairs at a time, its default. Both take turns, and
 the median of the turns counts, in CPU seconds: others' load does not. Scores must be equal within 1e-4.
 
-"without padding" is `llmrec.packed`: methods read pairs so, texts not yet. BERT.md beside this file says what else was
-tried, and why.
-Texts have the bars 1.0 times encode, and 1.5 times ours through ONNX Runtime.
+Methods read both without padding (`llmrec.packed`); "padded" is the eager model in padded batches of like length, as on
+a GPU. BERT.md beside this file says what else was tried, and why.
+Texts have the bars 1.0 times encode, and 1.5 times padded batches through ONNX Runtime.
 
 ``--impressions`` fine-tunes the cross-encoder for a short while on a dataset's clicks and measures ndcg@10 of its
 validation impressions as it is and in int8: what eight bits lose.
@@ -60,10 +60,10 @@ def pairs(options: argparse.Namespace) -> None:
     from sentence_transformers import CrossEncoder
 
     from llmrec import toy
-    from llmrec.bert import packed
     from llmrec.bert.classifier import load_classifier
     from llmrec.bert.int8 import in_int8
-    from llmrec.bert.pairs import Pairs, pair_scores
+    from llmrec.bert.packed import pair_scores
+    from llmrec.bert.pairs import Pairs
     from llmrec.context import Context
     from llmrec.discover import load_method
 
@@ -80,7 +80,7 @@ def pairs(options: argparse.Namespace) -> None:
 
     def ours(model: Any) -> Any:
         made = Pairs.of(found, texts, options.window, 32)  # tokenising counts, as it does for the peer
-        return pair_scores(model, made, made.histories(histories)[0], left_of, items, "cpu")
+        return pair_scores(model, made, made.histories(histories)[0], left_of, items)
 
     cut = Pairs.of(found, texts, options.window, 32)
     lefts, _ = cut.histories(histories)
@@ -91,10 +91,6 @@ def pairs(options: argparse.Namespace) -> None:
         found.tokenizer.save_pretrained(folder)
         peer = CrossEncoder(folder, device="cpu", max_length=options.window)
     quick = in_int8(found.model)
-
-    def without_padding(model: Any) -> Any:
-        made = Pairs.of(found, texts, options.window, 32)
-        return packed.pair_scores(model, made, made.histories(histories)[0], left_of, items)
 
     def predict() -> Any:
         return peer.predict(given, activation_fn=__import__("torch").nn.Identity(), show_progress_bar=False)
@@ -109,14 +105,10 @@ def pairs(options: argparse.Namespace) -> None:
     print(f"int8 and float32 scores correlate by {lost:.4f}")
     if apart > 1e-4:
         sys.exit("the scores differ: the comparison means nothing")
-    if float(np.abs(without_padding(found.model) - said).max()) > 1e-4:
-        sys.exit("the scores without padding differ: the comparison means nothing")
     turns = {
         "CrossEncoder.predict": predict,
         "float32": lambda: ours(found.model),
         "int8": lambda: ours(quick),
-        "float32 without padding": lambda: without_padding(found.model),
-        "int8 without padding": lambda: without_padding(quick),
     }
     taken = median_seconds(list(turns.values()), options.repeats)
     for name, seconds in zip(turns, taken, strict=True):
@@ -129,34 +121,33 @@ def texts(options: argparse.Namespace) -> None:
     from sentence_transformers import SentenceTransformer
     from transformers import AutoModel
 
-    from llmrec.bert.classifier import tokenizer_of
+    from llmrec import reading
     from llmrec.bert.onnx import read
-    from llmrec.encode import DEFAULT, _encode, find_encoder
-    from llmrec.packed import text_vectors
+    from llmrec.encoders import DEFAULT, find_encoder, tokenizer_of
 
     encoder = find_encoder(DEFAULT)
     made = sorted(set(titles(options.texts, np.random.default_rng(1), 40)))
     vectors: dict[str, Any] = {}
 
     def ours() -> None:
-        vectors["ours"] = _encode(made, encoder, "cpu")
+        vectors["ours"] = reading.read(made, encoder, "cpu").vectors
 
     def theirs() -> None:
         peer = SentenceTransformer(str(encoder.folder), device="cpu")
         vectors["theirs"] = peer.encode(made, normalize_embeddings=True, show_progress_bar=False)
 
-    def without_padding() -> None:
+    def padded() -> None:
         tokenizer, model = tokenizer_of(encoder), AutoModel.from_pretrained(encoder.folder, use_safetensors=True)
         ids = tokenizer(made, truncation=True, max_length=256)["input_ids"]
-        vectors["without padding"] = text_vectors(model.eval(), [np.array(one, np.int32) for one in ids])
+        vectors["padded"] = reading._padded(model.eval(), [np.array(one, np.int32) for one in ids], 0, False, "cpu")
 
     def onnx(precision: str) -> None:
-        vectors[f"ONNX {precision}"] = read(made, encoder, precision)
+        vectors[f"ONNX {precision}"] = read(made, encoder, precision).vectors
 
     turns = {
         "SentenceTransformer.encode": theirs,
         "ours": ours,
-        "without padding": without_padding,
+        "padded": padded,
         "ONNX float32": lambda: onnx("float32"),
         "ONNX int8": lambda: onnx("int8"),
     }
@@ -166,7 +157,7 @@ def texts(options: argparse.Namespace) -> None:
     print(f"{len(made)} texts, each side with loading the weights")
     for name, seconds in zip(turns, taken, strict=True):
         cosine = float((vectors.get(name, vectors["theirs"]) * vectors["theirs"]).sum(1).min())
-        ratios = f"{taken[0] / seconds:.2f} times encode, {taken[1] / seconds:.2f} times ours"
+        ratios = f"{taken[0] / seconds:.2f} times encode, {taken[2] / seconds:.2f} times padded batches"
         print(f"{name}: {len(made) / seconds:.1f} texts/s, {ratios}, least cosine {cosine:.6f}", flush=True)
 
 

@@ -7,16 +7,14 @@ has none, and how many numbers are new is counted.
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
 from llmrec.bert.depth import DEPTHS, at_depth
-from llmrec.encode import DEFAULT, PACKAGE, Encoder, find_encoder
+from llmrec.encoders import Encoder, check_tokenizer, find_encoder, first_line, positions, tokenizer_of
 from llmrec.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -57,7 +55,7 @@ def load_classifier(settings: Settings, ctx: Context) -> Classifier:
     if settings.depth not in DEPTHS:
         hint = nearest(str(settings.depth), DEPTHS)
         raise UserError(f"depth = {settings.depth!r}, expected one of {', '.join(DEPTHS)}.{hint}")
-    found = locate(settings.encoder)
+    found = find_encoder(settings.encoder)
     ctx.models[settings.encoder] = found.revision if settings.pretrained else f"{found.revision} (tokenizer alone)"
     tokenizer = tokenizer_of(found)
     torch.manual_seed(ctx.seed_for("initialisation"))
@@ -70,94 +68,13 @@ def load_classifier(settings: Settings, ctx: Context) -> Classifier:
     return Classifier(model.to(ctx.device).eval(), tokenizer, window, fresh)
 
 
-def locate(name: str) -> Encoder:
-    """An encoder's files (`llmrec.encode.find_encoder`), after a look at what must not be loaded.
-
-    Raises:
-        UserError: it is not here (the message lists what is), has its weights as pickles alone, or brings code along.
-    """
-    folder = Path(name).expanduser()
-    if folder.is_dir() and not list(folder.glob("*.safetensors")) and (pickles := pickled(folder)):
-        raise UserError(
-            f"encoder {name!r}: its weights are pickled ({pickles[0].name}), and reading a pickle runs whatever code "
-            "is in it. Convert them once, where you trust them: model.save_pretrained(folder, safe_serialization=True)."
-        )
-    try:
-        found = find_encoder(name)
-    except UserError as error:
-        here = available()
-        raise UserError(f"{error} Here already: {', '.join(here) if here else 'none'}.{_close(name, here)}") from None
-    config = json.loads((found.folder / "config.json").read_text("utf-8"))
-    if "auto_map" in config:
-        raise UserError(
-            f"encoder {name!r}: its config.json names code of its own (auto_map: {', '.join(config['auto_map'])}), "
-            "which is never run here. Choose an encoder of a kind that transformers itself knows."
-        )
-    return found
-
-
-def available() -> list[str]:
-    """The encoders that need no network: the package's, and what lies in the hub's local cache."""
-    import importlib.util
-
-    from huggingface_hub import scan_cache_dir
-    from huggingface_hub.errors import CacheNotFound
-
-    packaged = [DEFAULT] if importlib.util.find_spec(PACKAGE.replace("-", "_")) else []
-    try:
-        cached = sorted(repo.repo_id for repo in scan_cache_dir().repos if repo.repo_type == "model")
-    except CacheNotFound:
-        cached = []
-    return packaged + cached
-
-
-def pickled(folder: Path) -> list[Path]:
-    """Weight files of a folder that are pickles."""
-    return sorted(path for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl") for path in folder.glob(pattern))
-
-
-def positions(config: Any) -> int:
-    """Tokens that an encoder has positions for; RoBERTa's first ones stand for padding."""
-    given = int(getattr(config, "max_position_embeddings", 512))
-    offset = config.model_type in ("roberta", "xlm-roberta", "camembert", "longformer", "mpnet")
-    return given - (config.pad_token_id + 1 if offset else 0)
-
-
-def _close(name: str, here: list[str]) -> str:
-    hint = nearest(name, here)
-    return hint if "Did you mean" in hint else ""
-
-
-def tokenizer_of(found: Encoder) -> Any:
-    from transformers import AutoTokenizer
-
-    try:
-        return AutoTokenizer.from_pretrained(found.folder, trust_remote_code=False)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise UserError(
-            f"encoder {found.name!r}: its tokenizer cannot be loaded from {found.folder} ({_first_line(error)}). "
-            "tokenizer.json, or the vocabulary and tokenizer_config.json, should lie beside config.json."
-        ) from None
-
-
-def check_tokenizer(found: Encoder, tokenizer: Any, model: Any) -> None:
-    rows = model.get_input_embeddings().num_embeddings
-    if len(tokenizer) > rows:
-        raise UserError(
-            f"encoder {found.name!r}: the tokenizer knows {len(tokenizer)} tokens, the model {rows}: they do not "
-            "belong together."
-        )
-    if tokenizer.pad_token_id is None:
-        raise UserError(f"encoder {found.name!r}: the tokenizer has no padding token; an encoder like BERT has one.")
-
-
 def _configured(found: Encoder, settings: Settings) -> Any:
     from transformers import AutoConfig
 
     try:
         config: Any = AutoConfig.from_pretrained(found.folder, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"encoder {found.name!r}: {found.folder}/config.json: {_first_line(error)}") from None
+        raise UserError(f"encoder {found.name!r}: {found.folder}/config.json: {first_line(error)}") from None
     config.num_labels = 1
     if settings.layers:
         if not 1 <= settings.layers <= config.num_hidden_layers:
@@ -182,7 +99,7 @@ def _pretrained(found: Encoder, settings: Settings) -> tuple[Any, int]:
             )  # fmt: skip
     except ValueError as error:
         raise UserError(
-            f"encoder {found.name!r}: it cannot be made a classifier of sequences ({_first_line(error)}). Choose an "
+            f"encoder {found.name!r}: it cannot be made a classifier of sequences ({first_line(error)}). Choose an "
             "encoder like BERT, RoBERTa, DistilBERT or ELECTRA."
         ) from None
     new = {name for name, *_ in map(_as_tuple, [*told["missing_keys"], *told["mismatched_keys"]])}
@@ -235,7 +152,3 @@ def _fresh(found: Encoder, settings: Settings) -> tuple[Any, int]:
 
 def _as_tuple(key: Any) -> tuple[Any, ...]:
     return tuple(key) if isinstance(key, tuple | list) else (key,)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from llmrec.context import Context
-    from llmrec.encode import Encoder
+    from llmrec.encoders import Encoder
     from llmrec.types import Int64
 
 ASKED, HIDDEN, REPLACED = 0.15, 0.8, 0.1

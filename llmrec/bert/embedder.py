@@ -9,11 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from llmrec.bert.classifier import check_tokenizer, locate, tokenizer_of
+from llmrec.batches import in_batches
 from llmrec.bert.depth import at_depth
 from llmrec.bert.domain import read_more
-from llmrec.bert.pairs import in_batches
-from llmrec.encode import _first_token_pooling, _max_length
+from llmrec.encoders import check_tokenizer, find_encoder, pooling_of, tokenizer_of, window_of
 from llmrec.errors import UserError
 
 if TYPE_CHECKING:
@@ -92,14 +91,14 @@ class Reader(nn.Module):
         from transformers import AutoModel
 
         super().__init__()
-        found = locate(settings.encoder)
+        found = find_encoder(settings.encoder)
         ctx.models[settings.encoder] = found.revision
         self.tokenizer = tokenizer_of(found)
         model: Any = AutoModel.from_pretrained(
             found.folder, use_safetensors=True, trust_remote_code=False, dtype=torch.float32
         )
         check_tokenizer(found, self.tokenizer, model)
-        limit = min(settings.item_tokens or 1 << 30, _max_length(found, self.tokenizer, model))
+        limit = min(settings.item_tokens or 1 << 30, window_of(found, self.tokenizer, model))
         whole = self.tokenizer(list(ctx.items.texts))["input_ids"]
         ctx.counts["items_cut"] = sum(len(tokens) > limit for tokens in whole)
         self.tokens = self.tokenizer(list(ctx.items.texts), truncation=True, max_length=limit)["input_ids"]
@@ -108,7 +107,7 @@ class Reader(nn.Module):
             model = read_more(found, self.tokenizer, self.tokens, settings.pretrain, ctx)
         if getattr(model, "pooler", None) is not None:
             model.pooler = None  # nothing reads it
-        self.first_token = _first_token_pooling(found)
+        self.first_token = pooling_of(found) == "first"
         torch.manual_seed(ctx.seed_for("initialisation"))  # of low-rank additions
         self.model = at_depth(model, settings.depth, settings.last, settings.rank).to(ctx.device).eval()
 

@@ -20,14 +20,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from llmrec import encode
-from llmrec.bert.classifier import check_tokenizer, locate, quietly, tokenizer_of
-from llmrec.bert.pairs import in_batches
+from llmrec.batches import in_batches
+from llmrec.bert.classifier import quietly
 from llmrec.content import cache_folder
+from llmrec.encoders import DEFAULT, check_tokenizer, find_encoder, pooling_of, tokenizer_of, window_of
 from llmrec.errors import UserError, nearest
+from llmrec.reading import Reading, write
 from llmrec.seeds import content_hash
 
 if TYPE_CHECKING:
-    from llmrec.encode import Encoder
+    from llmrec.encoders import Encoder
     from llmrec.types import Floats
 
 PRECISIONS = ("float32", "int8")
@@ -51,7 +53,7 @@ def check_precision(precision: str, where: str = "precision") -> None:
         raise UserError(f"{where} = {precision!r}, expected one of {', '.join(PRECISIONS)}.{hint}")
 
 
-def embed_texts(texts: Sequence[str], encoder: str = encode.DEFAULT, precision: str = "int8") -> tuple[Floats, str]:
+def embed_texts(texts: Sequence[str], encoder: str = DEFAULT, precision: str = "int8") -> tuple[Floats, str]:
     """Embed texts as `llmrec.encode.embed_texts` does: (float32 [n, d], rows of unit length; the encoder's revision
     with the precision). An empty text gives a zero row.
 
@@ -62,24 +64,25 @@ def embed_texts(texts: Sequence[str], encoder: str = encode.DEFAULT, precision: 
     from filelock import FileLock
 
     check_precision(precision)
-    found = locate(encoder)
+    found = find_encoder(encoder)
     named = dataclasses.replace(found, revision=f"{found.revision} (ONNX Runtime, {precision}, {VERSION})")
-    unique, path = encode._cache_path(texts, named)
+    unique, path = encode.cache_path(texts, named)
     if not path.exists():
-        encode._writable(path.parent)
+        encode.writable(path.parent)
         with FileLock(path.with_suffix(".lock")):
             if not path.exists():
-                encode._write(path, read(unique, found, precision), named)
-    return encode._read(path, texts, unique), named.revision
+                write(path, read(unique, found, precision), named)
+    return encode.stored(path, texts, unique), named.revision
 
 
-def read(texts: Sequence[str], found: Encoder, precision: str) -> Floats:
-    """Unit vectors of non-empty texts, float32 [n, d]: sorted by tokens, in batches of `AT_ONCE` of them."""
+def read(texts: Sequence[str], found: Encoder, precision: str) -> Reading:
+    """Unit vectors of non-empty texts: sorted by tokens, in batches of `AT_ONCE` of them."""
     tokenizer = tokenizer_of(found)
     path, limit = exported(found, tokenizer, precision)
     session = session_of(path)
     began = time.monotonic()
     ids = tokenizer(list(texts), truncation=True, max_length=limit)["input_ids"] if texts else []
+    cut = sum(len(one) > limit for one in tokenizer(list(texts), verbose=False)["input_ids"]) if texts else 0
     sizes = np.array([len(one) for one in ids], np.int64)
     vectors = np.zeros((len(ids), session.get_outputs()[0].shape[1]), np.float32)
     for rows in in_batches(sizes, AT_ONCE):
@@ -88,7 +91,7 @@ def read(texts: Sequence[str], found: Encoder, precision: str) -> Floats:
         padded[there] = np.concatenate([ids[row] for row in rows])
         vectors[rows] = session.run(None, {"input_ids": padded, "attention_mask": there.astype(np.int64)})[0]
     log.info("%d texts embedded in %s by ONNX Runtime in %.1f s", len(ids), precision, time.monotonic() - began)
-    return vectors
+    return Reading(vectors, cut, limit, pooling_of(found))
 
 
 def session_of(path: Path) -> Any:
@@ -111,7 +114,7 @@ def exported(found: Encoder, tokenizer: Any, precision: str) -> tuple[Path, int]
 
     key = content_hash([found.revision, VERSION, torch.__version__, onnxruntime.__version__])
     folder = cache_folder() / "onnx" / key
-    encode._writable(folder)
+    encode.writable(folder)
     plain, small = folder / "float32.onnx", folder / "int8.onnx"
     with FileLock(folder / "lock"), quietly():
         # "eager": plain products and a softmax, in which ONNX Runtime knows an attention when it sees one
@@ -120,9 +123,9 @@ def exported(found: Encoder, tokenizer: Any, precision: str) -> tuple[Path, int]
             attn_implementation="eager",
         )  # fmt: skip
         check_tokenizer(found, tokenizer, model)
-        limit = encode._max_length(found, tokenizer, model)
+        limit = window_of(found, tokenizer, model)
         if not plain.exists():
-            _export(model.eval(), encode._first_token_pooling(found), plain)
+            _export(model.eval(), pooling_of(found) == "first", plain)
         if precision == "int8" and not small.exists():
             _quantise(plain, small)
     return (small if precision == "int8" else plain), limit

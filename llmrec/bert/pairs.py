@@ -6,13 +6,14 @@ its newest items, newest first, until the rest of the window is full. Both are c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from llmrec.batches import in_batches
 from llmrec.bert.first_token import first_token_alone
 from llmrec.errors import UserError
 
@@ -108,18 +109,6 @@ class Pairs:
         if self.segments:
             made["token_type_ids"] = kinds
         return {name: torch.from_numpy(array).to(device) for name, array in made.items()}
-
-
-def in_batches(sizes: Int64, tokens: int) -> Iterator[Int64]:
-    """Rows in order of size, in batches that hold at most so many tokens with their padding (one row at least)."""
-    order = np.argsort(sizes, kind="stable")
-    start = 0
-    while start < len(order):
-        stop = start + 1
-        while stop < len(order) and (stop + 1 - start) * sizes[order[stop]] <= tokens:
-            stop += 1
-        yield order[start:stop]
-        start = stop
 
 
 def pair_scores(model: Any, pairs: Pairs, lefts: Tokens, left_of: Int64, items: Int32, device: str) -> Floats:

@@ -13,7 +13,7 @@ from llmrec.packing.manifest import PackedEncoder
 from llmrec.suite import Planned
 
 if TYPE_CHECKING:
-    from llmrec.encode import Encoder
+    from llmrec.encoders import Encoder
     from llmrec.types import Floats, Int32
 
 FOLDER, TOKENIZERS = "embeddings", "encoders"
@@ -34,7 +34,8 @@ def gather(planned: Sequence[Planned], make: bool) -> Features:
     Raises:
         UserError: an encoder that is not here.
     """
-    from llmrec.encode import embed_texts, embeddings_file, find_encoder
+    from llmrec.encode import embed_texts, embeddings_file
+    from llmrec.encoders import find_encoder
 
     found = Features()
     for encoder, texts in _wanted(planned, make):
@@ -68,7 +69,7 @@ def _encoder(encoder: Encoder, members: list[Member]) -> PackedEncoder:
 def _wanted(planned: Iterable[Planned], make: bool) -> Iterator[tuple[str, Sequence[str]]]:
     """(encoder, texts) of every embedding that a run may read."""
     from llmrec.data import cached, load
-    from llmrec.encode import DEFAULT
+    from llmrec.encoders import DEFAULT
     from llmrec.prepare import can_embed, measures_diversity
 
     loaded: dict[str, Any] = {}
@@ -101,7 +102,7 @@ def _encoders_of(file: MethodFile, params: dict[str, Any]) -> Iterator[str]:
 
 def _encoder_of(file: MethodFile, params: dict[str, Any]) -> str | None:
     """The encoder that a method asks for embeddings, by its parameter ``encoder``; None if it asks for none."""
-    from llmrec.encode import DEFAULT
+    from llmrec.encoders import DEFAULT
 
     if "_embeddings(" not in file.path.read_text("utf-8"):  # Context.item_embeddings, Context.request_embeddings
         return None

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from llmrec.encode import DEFAULT, PACKAGE, PACKAGE_SHA256
+from llmrec.encoders import DEFAULT, PACKAGE, PACKAGE_SHA256
 from llmrec.errors import UserError
 from llmrec.packing.manifest import PackedEncoder
 

@@ -133,7 +133,7 @@ def small_gpt(line: Line) -> bool:
 
 
 def _language_models(record: Record) -> set[str]:
-    from llmrec.encode import DEFAULT  # measures the diversity of every method's lists
+    from llmrec.encoders import DEFAULT  # measures the diversity of every method's lists
 
     encoders = {str(value) for key, value in record.params.items() if "encoder" in key}
     return set(record.provenance.models) - encoders - {DEFAULT}

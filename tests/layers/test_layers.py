@@ -13,17 +13,17 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "llmrec"
 
 LAYERS = (
-    ("values", "beside cardfiles content curve errors method records seeds stats tomlfile types"),
+    ("values", "batches beside cardfiles content curve errors method records seeds stats tomlfile types"),
     ("data", "data"),
     (
         "what a method may use",
-        "bert best closed_form context discover encode gpt letters lm memory neighbours packed parts "
-        "recbole_data recbole_graph recbole_mend recbole_models recbole_trainer "
-        "sequence surprise_data text_features toy training",
+        "bert best closed_form context discover encode encoders gpt letters lm memory neighbours packed parts "
+        "reading recbole_data recbole_graph recbole_mend recbole_models "
+        "recbole_trainer sequence surprise_data text_features toy training",
     ),
     (
         "the parts of one run",
-        "evaluate external fitting others prepare provenance sources split staleness stored tasks warm",
+        "equal_sources evaluate external fitting others prepare provenance sources split staleness stored tasks warm",
     ),
     ("one run", "worker"),
     (

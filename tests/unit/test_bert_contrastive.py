@@ -16,13 +16,13 @@ pytest.importorskip("transformers")
 from llmrec import toy  # noqa: E402
 from llmrec.context import Context  # noqa: E402
 from llmrec.discover import load_method  # noqa: E402
-from llmrec.encode import find_encoder  # noqa: E402
+from llmrec.encoders import find_encoder  # noqa: E402
 from llmrec.errors import UserError  # noqa: E402
 from llmrec.types import Floats, Histories, Items, Split, Users  # noqa: E402
+from tests.unit.bert_models import save_bert  # noqa: E402
 
 N_ITEMS, N_COLD, WIDTH = 40, 8, 8
 WORDS = (("cat", "dog", "horse"), ("hammer", "saw", "drill"))
-VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS[0], *WORDS[1]]
 
 
 class Lent(Context):
@@ -122,15 +122,8 @@ def test_popular_items_are_scored_as_often_as_they_are_taken() -> None:
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: Any) -> Path:
     """A BERT of two layers with random weights, saved as its authors would."""
-    from transformers import BertConfig, BertModel, BertTokenizerFast
-
-    folder: Path = tmp_path_factory.mktemp("tiny")
-    (folder / "vocab.txt").write_text("\n".join(VOCABULARY) + "\n")
-    BertTokenizerFast(str(folder / "vocab.txt"), model_max_length=32).save_pretrained(folder)
-    torch.manual_seed(0)
-    shape = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
-    BertModel(BertConfig(vocab_size=len(VOCABULARY), max_position_embeddings=32, **shape)).save_pretrained(folder)
-    return folder
+    shape = {"hidden_size": 16, "num_hidden_layers": 2, "intermediate_size": 32}
+    return save_bert(tmp_path_factory.mktemp("tiny"), [*WORDS[0], *WORDS[1]], **shape)
 
 
 def catalogue() -> Items:

@@ -18,6 +18,7 @@ from llmrec.context import Context  # noqa: E402
 from llmrec.discover import load_method  # noqa: E402
 from llmrec.errors import UserError  # noqa: E402
 from llmrec.types import Histories, Users  # noqa: E402
+from tests.unit.bert_models import save_bert  # noqa: E402
 
 WORDS = ["red", "blue", "house", "sea", "night", "king", "war", "love"]
 TEXTS = ["red house", "night", "", "the king of the sea", "love " * 30, "red house"]  # the fifth is cut
@@ -26,16 +27,8 @@ TEXTS = ["red house", "night", "", "the king of the sea", "love " * 30, "red hou
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random encoder like BERT of two layers that reads sixteen tokens."""
-    from transformers import BertConfig, BertModel, BertTokenizerFast
-
-    folder = tmp_path_factory.mktemp("encoder")
-    (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]))
-    BertTokenizerFast(str(folder / "vocab.txt"), model_max_length=16).save_pretrained(folder)
-    torch.manual_seed(0)
-    size = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
-    config = BertConfig(vocab_size=13, max_position_embeddings=16, initializer_range=0.3, **size)
-    BertModel(config).save_pretrained(folder)
-    return folder
+    size = {"num_hidden_layers": 2, "num_attention_heads": 4, "initializer_range": 0.3}
+    return save_bert(tmp_path_factory.mktemp("encoder"), WORDS, window=16, **size)
 
 
 @pytest.fixture(scope="module")

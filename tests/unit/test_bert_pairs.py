@@ -24,18 +24,20 @@ from llmrec.types import Histories, Items, Split, Users
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from llmrec.bert import classifier as loading  # noqa: E402
+from llmrec import encoders  # noqa: E402
+from llmrec.batches import in_batches  # noqa: E402
 from llmrec.bert.base import best_weight  # noqa: E402
 from llmrec.bert.classifier import load_classifier  # noqa: E402
 from llmrec.bert.depth import trained  # noqa: E402
 from llmrec.bert.first_token import first_token_alone  # noqa: E402
 from llmrec.bert.int8 import in_int8  # noqa: E402
-from llmrec.bert.pairs import Pairs, forward, in_batches, pair_scores  # noqa: E402
+from llmrec.bert.pairs import Pairs, forward, pair_scores  # noqa: E402
 from llmrec.bert.scorer import PairScorer  # noqa: E402
 from llmrec.bert.tune import Groups, fine_tune, rates_of, schedule  # noqa: E402
+from tests.unit.bert_models import SPECIAL, save_bert  # noqa: E402
 
 WORDS = (("cat", "dog", "horse"), ("hammer", "saw", "drill"))
-VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ";", ":", *"12345", *WORDS[0], *WORDS[1]]
+VOCABULARY = [*SPECIAL, ";", ":", *"12345", *WORDS[0], *WORDS[1]]
 SMALL: dict[str, Any] = {
     "window": 18, "item_tokens": 4, "negatives": 1, "batch_size": 32, "at_once": 32, "learning_rate": 1e-2,
     "head_factor": 1.0, "warm_up": 0.3, "epochs": 4, "patience": 4, "examples": 0,
@@ -49,18 +51,8 @@ def tiny(tmp_path_factory: Any) -> Path:
 
 
 def save(folder: Path, **changes: Any) -> Path:
-    from transformers import BertConfig, BertModel, BertTokenizerFast
-
-    (folder / "vocab.txt").write_text("\n".join(VOCABULARY) + "\n")
-    BertTokenizerFast(str(folder / "vocab.txt"), model_max_length=32).save_pretrained(folder)
-    torch.manual_seed(0)
-    shape = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64, **changes}
-    config = BertConfig(
-        vocab_size=len(VOCABULARY), max_position_embeddings=32, initializer_range=0.1, hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0, **shape,
-    )  # fmt: skip
-    BertModel(config).save_pretrained(folder)
-    return folder
+    shape = {"initializer_range": 0.1, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    return save_bert(folder, VOCABULARY[len(SPECIAL) :], **shape, **changes)
 
 
 def catalogue(texts: list[str]) -> Items:
@@ -371,7 +363,7 @@ def test_what_is_refused(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
         raise OSError("no network")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", nowhere)
-    monkeypatch.setattr(loading, "available", lambda: ["all-MiniLM-L6-v2", "bert-base-uncased"])
+    monkeypatch.setattr(encoders, "available", lambda: ["all-MiniLM-L6-v2", "bert-base-uncased"])
     with pytest.raises(UserError, match=r"not found here .*Here already: .*Did you mean 'bert-base-uncased'"):
         loaded(Path("bert-base-uncase"), ["cat"])
     with pytest.raises(UserError, match="Did you mean 'lora'"):

@@ -236,7 +236,7 @@ def test_methods_that_are_parts_of_another_are_packed_and_known_there(tmp_path):
 
 def test_an_encoder_by_a_hubs_name_is_found_without_its_weights(tmp_path, monkeypatch):
     constants = pytest.importorskip("huggingface_hub.constants")
-    from llmrec.encode import find_encoder
+    from llmrec.encoders import find_encoder
     from llmrec.packing import standin
 
     own = tmp_path / "own-hub"

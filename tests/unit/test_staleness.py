@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from llmrec import beside, cardfiles, prepare
+from llmrec import beside, cardfiles, equal_sources, prepare, sources
 from llmrec.cardfiles import raw_card
 from llmrec.content import PACKAGE, content_root
 from llmrec.discover import MethodFile, find_methods, read_method_file
@@ -189,3 +189,23 @@ def test_states(tmp_path):
     assert state(fresh, file) == "fresh"
     path.write_text(METHOD.replace("self.n = 1", "self.n = 2"))
     assert state(fresh, file) == "stale"
+
+
+def test_a_change_that_moves_no_figure_counts_as_what_was_there_before(tmp_path, monkeypatch):
+    (tmp_path / "m.py").write_text("x = 1\n")
+    before = meaning_hash([tmp_path / "m.py"])
+    digest = sources._digest(tmp_path / "m.py")
+    (tmp_path / "m.py").write_text("import new\nx = 2 - 1\n")
+    (tmp_path / "new.py").write_text("y = 1\n")
+    assert meaning_hash([tmp_path / "m.py"]) != before
+    same = {sources._digest(tmp_path / "m.py"): digest, sources._digest(tmp_path / "new.py"): None}
+    monkeypatch.setattr(equal_sources, "_BEFORE", same)
+    assert meaning_hash([tmp_path / "m.py", tmp_path / "new.py"]) == before
+    assert closure([tmp_path / "new.py"]) == set()
+
+
+@pytest.mark.parametrize("entry", equal_sources.ENTRIES, ids=lambda entry: entry.file)
+def test_what_counts_as_something_else_is_the_source_as_it_stands(entry):
+    now = sources._digest(PACKAGE / entry.file)
+    assert entry.now == now, f"{entry.file} has changed since: take its entry out, or prove the change anew (now {now})"
+    assert entry.why

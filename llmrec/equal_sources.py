@@ -1,0 +1,95 @@
+"""Changes of source that make no record stale, for they move no figure: each with its reason and what shows it.
+
+A file counts by its meaning (`llmrec.sources`), so every change of code makes all records stale that rest on it, even
+one that adds an error message. What is listed here counts as the source that it took the place of. An entry holds for
+one exact content: with the next change of the file it means nothing and must go, or be written anew with new proof.
+
+What may stand here: code that was moved; checks that refuse what failed before; counts beside a figure; arithmetic in
+another order, where the numbers are as near as they are on another kind of CPU and runs done again
+(`llmrec verify`, which asks that answers are equal or figures within 1e-4) agree.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Equal:
+    """A file that counts as another."""
+
+    file: str  # in the package
+    now: str  # digest of its name and meaning
+    before: str | None  # that which it counts as; None: it is not counted at all, for its code came from counted files
+    why: str
+
+
+ENTRIES: tuple[Equal, ...] = (
+    Equal(
+        "encode.py",
+        "daa39e5b0d4638a602603911cad89aa663e624142e3696abc1f9d7358535c945",
+        "7c6e369a979f1b0a2bd8a46de59d6d34122186dd5465ec41aa8dd32c4c090066",
+        "finding encoders and reading texts went to files of their own; texts are read without padding (llmrec.packed)",
+    ),
+    Equal(
+        "encoders.py",
+        "419659afd091beaaa53effe289b2223b72079dc36a8e47b5145edc84c37bfda5",
+        None,
+        "moved from encode.py and bert/classifier.py, with checks that refuse what failed later",
+    ),
+    Equal(
+        "reading.py",
+        "f26d6f403b50d7d2230b2ecc54edbf47fa17f89cb294dd96bda9ec009ae7047b",
+        None,
+        "moved from encode.py; without padding no number of a vector moves by more than 2e-7",
+    ),
+    Equal(
+        "batches.py",
+        "59e5a2be43a81c70074647d57922eccfa1cb941859fc46300be693244007f3fe",
+        None,
+        "moved from bert/pairs.py",
+    ),
+    Equal(
+        "context.py",
+        "3fc51f06733b1868e5baf5f380c189ffb7ce35736a86a588ae6a8e6c69f4c7dd",
+        "dc5838f3f35919289a6c87d43e7b340d242bb1950deeddd12440a66d328420ea",
+        "counts the texts that an encoder cuts",
+    ),
+    Equal(
+        "bert/classifier.py",
+        "0c1af35017527ead96728638dd8eb5b315c794f5da4dd3b3c8cc5ccb6af125f0",
+        "7236df008257af2662c83a2b112d349e851aac7795e3d28f2a3c22e9895adc41",
+        "what concerns any encoder went to llmrec.encoders",
+    ),
+    Equal(
+        "bert/domain.py",
+        "2926de076215bb64461921a1f9296030825d892dde477c040f6d9564d50dc7e6",
+        "844c604c6bf18fee3ce32ac5964c876ed6bad0fcb0fd64a684c044fbb88fb696",
+        "a type is imported from llmrec.encoders",
+    ),
+    Equal(
+        "bert/embedder.py",
+        "1f9e0c121199fe001b0a4f8a3d4f8ef21d379813284228131e892fdf90c289cc",
+        "bd62b9360d13dae24f3bee1ccf9acb681029363b0dc4bf6f1643d530a5b364d1",
+        "imports from llmrec.encoders and llmrec.batches",
+    ),
+    Equal(
+        "bert/onnx.py",
+        "3fe64bd7f0d6defc25579bca0b3f2adea044f3ee72a7b9e1355578eeb9446b91",
+        "8b3da453f1851d26376ac6fb28533db7f9023d5d9d3da8b534608591adb78d7b",
+        "imports from llmrec.encoders and llmrec.batches; counts the texts that are cut",
+    ),
+    Equal(
+        "bert/pairs.py",
+        "4fff3e79b9260eb1f5c8aae30d89a80f0282013839cbf5fade21d259fdf7570b",
+        "f0eb366761f57ddf3a422aeb31fb13b8389cd2244bfa7bbe1328dbb9111a4f39",
+        "a function went to llmrec.batches",
+    ),
+)
+
+_BEFORE = {entry.now: entry.before for entry in ENTRIES}
+
+
+def counts_as(digest: str) -> str | None:
+    """The digest that a file's digest counts as: its own, if nothing else is listed; None if it is not counted."""
+    return _BEFORE.get(digest, digest)
