@@ -52,29 +52,48 @@ def batches(sizes: Int64) -> Iterator[Int64]:
     yield from np.split(order, np.flatnonzero(np.diff(filled)) + 1) if len(order) else []
 
 
-def embedded(bert: Any, ids: Int64 | Int32, sizes: list[int], kinds: Int64 | None = None) -> Tensor:
-    """Tokens [n], of texts of ``sizes`` tokens each, as the first layer takes them: [n, d]."""
+def embedded(
+    bert: Any, ids: Int64 | Int32, sizes: list[int], kinds: Int64 | None = None, first: Int64 | None = None
+) -> Tensor:
+    """Tokens [n], of texts of ``sizes`` tokens each, as the first layer takes them: [n, d]. ``first`` [len(sizes)]: the
+    places that the texts begin at, if not at 0."""
     told = np.zeros(len(ids), np.int64) if kinds is None else kinds
     places = np.concatenate([np.arange(size) for size in sizes])
+    if first is not None:
+        places += np.repeat(first, sizes)
     arrays = (torch.from_numpy(one.astype(np.int64))[None] for one in (ids, told, places))
     states: Tensor = bert.embeddings(**dict(zip(("input_ids", "token_type_ids", "position_ids"), arrays, strict=True)))
     return states[0]
 
 
-def layers(bert: Any, states: Tensor, sizes: list[int], first_token: bool = False) -> Tensor:
-    """The last layer's states [n, d], or those of the texts' first tokens alone [len(sizes), d]."""
+def asked(attention: Any, states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys and values of tokens, [n, d] each."""
+    return attention.query(states), attention.key(states), attention.value(states)
+
+
+def layers(
+    bert: Any,
+    states: Tensor,
+    sizes: list[int],
+    first_token: bool = False,
+    first_asked: tuple[Tensor, Tensor, Tensor] | None = None,
+) -> Tensor:
+    """The last layer's states [n, d], or those of the texts' first tokens alone [len(sizes), d]. ``first_asked``: what
+    the first layer asks, where it is known already."""
     *most, last = bert.encoder.layer
     for layer in most:
-        states = _behind(layer, _attended(layer.attention.self, states, sizes), states)
+        made = first_asked or asked(layer.attention.self, states)
+        states, first_asked = _behind(layer, _attended(layer.attention.self, made, sizes), states), None
     if not first_token:
-        return _behind(last, _attended(last.attention.self, states, sizes), states)
+        made = first_asked or asked(last.attention.self, states)
+        return _behind(last, _attended(last.attention.self, made, sizes), states)
     return _behind(last, _read_by_first(last.attention.self, states, sizes), states[starts(sizes)])
 
 
-def _attended(attention: Any, states: Tensor, sizes: list[int]) -> Tensor:
+def _attended(attention: Any, made: tuple[Tensor, Tensor, Tensor], sizes: list[int]) -> Tensor:
     """What each token reads of its own text [n, d]."""
-    query, key, value = (made(states) for made in (attention.query, attention.key, attention.value))
-    out = torch.empty_like(query)
+    query, key, value = made
+    out = torch.empty(query.shape)
     for rows, texts in _runs(sizes):
         q, k, v = (_heads(one[rows], texts, attention.attention_head_size) for one in (query, key, value))
         read = F.scaled_dot_product_attention(q, k, v, scale=attention.scaling)  # [texts, h, t, s]
@@ -84,6 +103,8 @@ def _attended(attention: Any, states: Tensor, sizes: list[int]) -> Tensor:
 
 def _read_by_first(attention: Any, states: Tensor, sizes: list[int]) -> Tensor:
     """What each text's first token reads of it [len(sizes), d]."""
+    if type(attention.key) is torch.nn.Linear and type(attention.value) is torch.nn.Linear:
+        return _read_states_by_first(attention, states, sizes)
     query, key, value = attention.query(states[starts(sizes)]), attention.key(states), attention.value(states)
     out, text = torch.empty_like(query), 0
     for rows, texts in _runs(sizes):
@@ -91,6 +112,21 @@ def _read_by_first(attention: Any, states: Tensor, sizes: list[int]) -> Tensor:
         q, k, v = (_heads(one, texts, attention.attention_head_size) for one in (query[own], key[rows], value[rows]))
         read = F.scaled_dot_product_attention(q, k, v, scale=attention.scaling)  # [texts, h, 1, s]
         out[own] = read.transpose(1, 2).reshape(-1, out.shape[1])
+    return out
+
+
+def _read_states_by_first(attention: Any, states: Tensor, sizes: list[int]) -> Tensor:
+    """The same without a key or a value of any token: q . (K x) = (K' q) . x, and a mean of values is the value of the
+    mean. The keys' bias adds the same to all of a text's tokens, which the softmax takes out again."""
+    heads, wide = attention.num_attention_heads, states.shape[1]
+    query = attention.query(states[starts(sizes)]).view(len(sizes), heads, -1)  # [n, h, s]
+    key, value = (made.weight.view(heads, -1, wide) for made in (attention.key, attention.value))  # [h, s, d]
+    through = torch.einsum("nhs,hsd->nhd", query * attention.scaling, key)
+    read, text = torch.empty_like(through), 0
+    for rows, texts in _runs(sizes):
+        own, tokens = slice(text, text := text + texts), states[rows].view(texts, -1, wide)  # [texts, t, d]
+        read[own] = torch.softmax(through[own] @ tokens.transpose(1, 2), dim=-1) @ tokens
+    out: Tensor = torch.einsum("nhd,hsd->nhs", read, value).reshape(len(sizes), -1) + attention.value.bias
     return out
 
 

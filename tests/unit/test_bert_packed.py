@@ -57,6 +57,7 @@ def test_pairs_have_the_scores_of_padded_batches(pooling: str, segments: Any, mo
     pairs = Pairs(rights, 24, 6, tokenizer, frame, segments, frame[0])  # type: ignore[arg-type]
     left_of, items = np.repeat(np.arange(3), 4), np.tile(np.arange(4, dtype=np.int32), 3)
     monkeypatch.setattr(packed, "AT_ONCE", 40)
+    monkeypatch.setattr(packed_pairs, "SHARED", 10)  # no two histories together
     expected = pair_scores(model, pairs, lefts, left_of, items, "cpu")
     assert expected.std() > 1e-3
     assert np.abs(packed_pairs.pair_scores(model, pairs, lefts, left_of, items) - expected).max() < 1e-5
