@@ -5,8 +5,8 @@ one that adds an error message. What is listed here counts as the source that it
 one exact content: with the next change of the file it means nothing and must go, or be written anew with new proof.
 
 What may stand here: code that was moved; checks that refuse what failed before; counts beside a figure; arithmetic in
-another order, where the numbers are as near as they are on another kind of CPU and runs done again
-(`llmrec verify`, which asks that answers are equal or figures within 1e-4) agree.
+another order, where runs done again (`llmrec verify`) agree, and those that no two kinds of CPU repeat exactly are
+moved by less than another CPU moves them. benchmarks/speed/BERT.md has these figures for the entries below.
 """
 
 from __future__ import annotations
