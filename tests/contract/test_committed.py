@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections import defaultdict
 from pathlib import Path
 
@@ -40,3 +41,9 @@ def test_nothing_is_committed_that_a_rerun_gives_back(committed: list[Path]) -> 
 
 def test_no_data_and_no_weights_are_committed(committed: list[Path]) -> None:
     assert [str(path) for path in committed if path.suffix in WEIGHTS_AND_DATA] == []
+
+
+def test_the_overview_shows_what_is_published() -> None:
+    command = [sys.executable, ROOT / "results" / "overview.py", "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
