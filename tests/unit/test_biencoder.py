@@ -12,6 +12,7 @@ import pytest
 from llmrec import toy
 from llmrec.context import Context
 from llmrec.discover import load_method
+from llmrec.errors import UserError
 from llmrec.types import Histories, Users
 
 VECTORS = np.array([[1, 0, 0], [0, 1, 0], [0.6, 0.8, 0], [0, 0, 0], [0, 0, 1]], np.float32)  # item 3 has no text
@@ -45,8 +46,44 @@ def test_scores_by_hand() -> None:
     assert not scores[2:].any()  # no history, or one without texts: nothing is known
 
 
-def test_alone_or_together_the_same_scores() -> None:
-    method, histories = biencoder(), [[0, 1], [4], [], [2, 2, 1, 0]]
+def test_attention_by_hand() -> None:
+    """Each item of the history, by its age and by how alike it is; an item without text is not heard."""
+    histories = [[1, 0], [0, 4, 0], [3, 0], [], [3, 3]]
+    scores = biencoder(decay=0.5, centre=False, whiten=0.0, user="attention", sharpness=2.0).score(users(*histories))
+    for row, history in enumerate(histories[:3]):
+        heard = [(item, 0.5**age) for age, item in enumerate(reversed(history)) if VECTORS[item].any()]
+        alike = np.array([VECTORS @ VECTORS[item] for item, _ in heard])  # [heard, items]
+        loud = np.array([weight for _, weight in heard])[:, None] * np.exp(2 * alike)
+        assert np.allclose(scores[row], (loud * alike).sum(0) / loud.sum(0), atol=1e-6)
+    assert not scores[3:].any()
+
+
+def test_attention_lies_between_the_mean_and_the_nearest() -> None:
+    """Sharpness 0 orders as the mean does; a large one gives the likeness of the nearest item of the history."""
+    history = [[1, 0, 4]]
+    flat = biencoder(centre=False, whiten=0.0, user="attention", sharpness=0.0).score(users(*history))
+    mean = biencoder(centre=False, whiten=0.0).score(users(*history))
+    assert np.allclose(flat / np.abs(flat).max(), mean / np.abs(mean).max(), atol=1e-6)
+    sharp = biencoder(centre=False, whiten=0.0, user="attention", sharpness=40.0).score(users(*history))
+    assert np.allclose(sharp[0], (VECTORS @ VECTORS[history[0]].T).max(1), atol=1e-3)
+
+
+def test_attention_over_many_candidates_is_made_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    method = biencoder(user="attention")
+    whole = method.score(users([0, 1], [4]))
+    monkeypatch.setattr(sys.modules[type(method).__module__], "COLUMNS", 2)
+    assert np.array_equal(method.score(users([0, 1], [4])), whole)
+
+
+@pytest.mark.parametrize("bad", [{"user": "last"}, {"sharpness": -1.0}, {"sharpness": 41.0}])
+def test_parameters_out_of_range_are_refused(bad: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=f"bert-biencoder.*{next(iter(bad))}"):
+        load_method("bert-biencoder")(**bad)
+
+
+@pytest.mark.parametrize("user", ["mean", "attention"])
+def test_alone_or_together_the_same_scores(user: str) -> None:
+    method, histories = biencoder(user=user), [[0, 1], [4], [], [2, 2, 1, 0]]
     together = method.score(users(*histories))
     alone = np.concatenate([method.score(users(h)) for h in histories])
     assert together.dtype == np.float32 and np.allclose(together, alone, atol=1e-6)
@@ -72,6 +109,7 @@ import sys
 from llmrec import toy
 from llmrec.context import Context
 from llmrec.discover import load_method
+from llmrec.errors import UserError
 split, items = toy.checkerboard(), toy.items(50)
 method = load_method("bert-biencoder")()
 ctx = Context(seed=0, items=items)
