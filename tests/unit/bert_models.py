@@ -22,3 +22,20 @@ def save_bert(folder: Path, words: list[str], window: int = 32, **shape: Any) ->
     config = BertConfig(vocab_size=len(vocabulary), max_position_embeddings=window, **(size | shape))
     BertModel(config).save_pretrained(folder)
     return folder
+
+
+def save_roberta(folder: Path, texts: list[str], window: int = 32, **shape: Any) -> Path:
+    """Write a RoBERTa with its head for masked words, as the hub has it: bytes for words, two positions for padding."""
+    from tokenizers import ByteLevelBPETokenizer
+    from transformers import RobertaConfig, RobertaForMaskedLM, RobertaTokenizerFast
+
+    bytes_ = ByteLevelBPETokenizer()
+    bytes_.train_from_iterator(texts, vocab_size=300, special_tokens=["<s>", "<pad>", "</s>", "<unk>", "<mask>"])
+    bytes_.save_model(str(folder))
+    own = RobertaTokenizerFast(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=window)
+    own.save_pretrained(folder)
+    torch.manual_seed(0)
+    size = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+    config = RobertaConfig(vocab_size=len(own), max_position_embeddings=window + 2, **(size | shape))
+    RobertaForMaskedLM(config).save_pretrained(folder)
+    return folder

