@@ -116,6 +116,12 @@ ENTRIES: tuple[Equal, ...] = (
         "635e47233f6ce4d5f0ceabc92efbab38664deba46d3387039dd58d0ea7c6d548",
         "a history may be attended to; by default it is read as it was, by the same lines",
     ),
+    Equal(
+        "stored.py",
+        "6a10a42fb148ead9a32018274348fc2534f5c24db663cd96bea1a1dfaa2d7de3",
+        "3a57ee7e2e37ca927987b872df446bc4be7e2b621daca537bb80d85cf84eb258",
+        "reads tables of ranks that share their users and items; what is written and measured is as it was",
+    ),
 )
 
 _BEFORE = {entry.now: entry.before for entry in ENTRIES}

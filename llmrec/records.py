@@ -2,7 +2,8 @@
 
 results/runs/<run_id>/<machine class>/
     record.json      everything about the run (committed)
-    ranks.parquet    user, item, rank of every relevant item (committed; every accuracy metric follows from it)
+    ranks.parquet    user, item, rank of every relevant item (every accuracy metric follows from it; committed, users
+                     and items once for all runs that share them: see `llmrec.stored`)
     curve.jsonl      the learning curve (committed)
     users.parquet    per-user metrics          (not committed: follows from ranks)
     answers.parquet  top-k lists and scores     (not committed: a rerun gives them back)

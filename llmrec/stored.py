@@ -2,6 +2,10 @@
 
 ranks.parquet     user int32, item int32, rank int32: one row a relevant item, in the order of the split's targets
 answers.parquet   user int32, item int32 (-1: none), score: the lists, best first, all of one length
+
+Runs of one dataset and protocol are all asked for the same items. A committed ranks.parquet therefore keeps its ranks
+alone and names in its metadata ("targets") the file of users and items that it shares: targets/<name>.parquet beside
+runs/ (results/compact.py writes it so).
 """
 
 from __future__ import annotations
@@ -59,7 +63,28 @@ def read_tables(folder: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
     Raises:
         UserError: one is missing or cannot be read.
     """
-    return read_table(folder, "ranks.parquet"), read_table(folder, "answers.parquet")
+    return read_ranks(folder), read_table(folder, "answers.parquet")
+
+
+def read_ranks(folder: Path) -> pl.DataFrame:
+    """A run's table of ranks: user, item, rank.
+
+    Raises:
+        UserError: it, or the file of users and items that it shares with other runs, is missing or cannot be read.
+    """
+    ranks = read_table(folder, "ranks.parquet")
+    if "item" in ranks.columns:
+        return ranks
+    name = pl.read_parquet_metadata(folder / "ranks.parquet").get("targets", "")
+    path = folder.parents[2] / "targets" / f"{name}.parquet"
+    try:
+        targets = pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        reason = "missing" if isinstance(error, FileNotFoundError) else str(error).splitlines()[0]
+        raise UserError(f"{path}: {reason}: {folder / 'ranks.parquet'} needs it. Copy targets/ with runs/.") from None
+    if len(targets) != len(ranks):
+        raise UserError(f"{path}: {len(targets):,} rows, {folder / 'ranks.parquet'} has {len(ranks):,}. Copy it again.")
+    return targets.select("user", "item").with_columns(ranks["rank"])
 
 
 def read_table(folder: Path, name: str, columns: list[str] | None = None) -> pl.DataFrame:

@@ -7,10 +7,13 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import polars as pl
+
 from llmrec.errors import UserError
 from llmrec.merging.incoming import Found, Key
 from llmrec.publish import KEPT, check_writable, disk_errors, publish, staging_folder
 from llmrec.results import run_folder
+from llmrec.stored import read_ranks
 
 
 def carry(found: Sequence[Found], root: Path, advance: Callable[[int], None] = lambda count: None) -> None:
@@ -45,6 +48,11 @@ def _copy(folder: Path, staging: Path) -> None:
     for name in KEPT:
         if (folder / name).is_file():
             shutil.copyfile(folder / name, staging / name)
+    ranks = staging / "ranks.parquet"
+    if ranks.exists() and "item" not in pl.read_parquet_schema(
+        ranks
+    ):  # it shares its users and items with others there
+        read_ranks(folder).write_parquet(ranks, compression_level=19)
 
 
 @contextlib.contextmanager

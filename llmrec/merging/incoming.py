@@ -12,7 +12,7 @@ from llmrec.errors import UserError
 from llmrec.publish import KEPT
 from llmrec.recheck import Verdict, check_stored
 from llmrec.records import Record, Status, read_record
-from llmrec.stored import read_table
+from llmrec.stored import read_ranks, read_table
 from llmrec.tasks import TASKS
 
 Key = tuple[str, str]
@@ -75,7 +75,7 @@ def _check_tables(record: Record, folder: Path) -> None:
         raise UserError(f"{folder / needed}: missing: the run was only copied in part.")
     for name in KEPT:
         if name.endswith(".parquet") and (folder / name).exists():
-            read_table(folder, name)
+            read_ranks(folder) if name == "ranks.parquet" else read_table(folder, name)
     check_stored(record, folder)
 
 

@@ -33,13 +33,14 @@ def with_parts(run: Run, parts: tuple[str, ...]) -> pl.DataFrame:
     import polars as pl
 
     from llmrec.evaluate.metrics import per_user
+    from llmrec.stored import read_ranks
     from llmrec.types import Targets
 
     table = run.users
     if not parts:
         return table
     assert run.folder is not None
-    ranks = pl.read_parquet(run.folder / "ranks.parquet").sort("user", maintain_order=True)
+    ranks = read_ranks(run.folder).sort("user", maintain_order=True)
     groups = _groups(run.spec.dataset, run.spec.protocol.model_dump_json())
     for part in parts:
         some = ranks.filter(groups[part][ranks["item"].to_numpy()])

@@ -281,9 +281,10 @@ def _from_ranks(path: Path) -> pl.DataFrame:
     import polars as pl
 
     from llmrec.evaluate.metrics import per_user
+    from llmrec.stored import read_ranks
     from llmrec.types import Targets
 
-    frame = pl.read_parquet(path).sort("user", maintain_order=True)
+    frame = read_ranks(path.parent).sort("user", maintain_order=True)
     users, counts = np.unique(frame["user"].to_numpy(), return_counts=True)
     indptr = np.concatenate([[0], np.cumsum(counts)])
     targets = Targets(users.astype(np.int32), indptr, frame["item"].to_numpy())

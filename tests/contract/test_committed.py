@@ -7,7 +7,10 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
+import polars as pl
 import pytest
+
+from llmrec.stored import read_ranks
 
 ROOT = Path(__file__).parents[2]
 MIB, KB = 2**20, 1000
@@ -33,6 +36,14 @@ def test_results_are_small(committed: list[Path]) -> None:
     assert results <= 25 * MIB, f"results/ holds {results / MIB:.1f} MiB; python results/compact.py makes it smaller"
     assert runs
     assert {str(run): size for run, size in runs.items() if size > 300 * KB} == {}
+
+
+def test_every_file_of_ranks_finds_the_users_and_items_that_it_shares(committed: list[Path]) -> None:
+    runs = [path.parent for path in committed if path.name == "ranks.parquet" and "runs" in path.parts]
+    named = {pl.read_parquet_metadata(run / "ranks.parquet").get("targets") for run in runs} - {None}
+    there = {path.stem for path in committed if path.parent == ROOT / "results" / "targets"}
+    assert named == there
+    assert {str(run) for run in runs if read_ranks(run).columns != ["user", "item", "rank"]} == set()
 
 
 def test_nothing_is_committed_that_a_rerun_gives_back(committed: list[Path]) -> None:

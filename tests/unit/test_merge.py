@@ -16,6 +16,7 @@ from llmrec.merging.weigh import weigh, weigh_all
 from llmrec.records import Provenance, Record, RunSpec, Status, read_record, write_record
 from llmrec.results import run_folder
 from llmrec.staleness import code_fingerprint, evaluation_fingerprint
+from llmrec.stored import read_ranks
 
 METHODS = find_methods()
 FRESH = {
@@ -39,7 +40,7 @@ def put(root, seed=0, machine="cpu", status=Status.OK, ndcg=0.5, verdict=None, f
     write_record(record, folder)
     (folder / "log.txt").write_text(root.name)
     if ok:
-        pl.DataFrame({"rank": [1]}).write_parquet(folder / "ranks.parquet")
+        pl.DataFrame({"user": [0], "item": [3], "rank": [1]}).write_parquet(folder / "ranks.parquet")
     if verdict:
         (folder / "verify.json").write_text(json.dumps({"determinism": verdict, "answers": "a"}))
     return read(folder)
@@ -167,6 +168,35 @@ def test_a_damaged_run_is_named_and_the_others_are_read(tmp_path, damage):
     found, (problem,) = read_all([tmp_path / "r"])
     assert [one.record for one in found] == [whole.record]
     assert problem.startswith(f"{spoilt.folder / file}: ") and says in problem
+
+
+def share(found, root, items=(3,)):
+    """Write a run's ranks as results/compact.py does: users and items beside runs/."""
+    (root / "targets").mkdir()
+    shared = pl.DataFrame({"user": [0] * len(items), "item": list(items)})
+    shared.write_parquet(root / "targets" / "abc.parquet")
+    whole = pl.read_parquet(found.folder / "ranks.parquet")
+    whole.select("rank").write_parquet(found.folder / "ranks.parquet", metadata={"targets": "abc"})
+    return whole
+
+
+def test_ranks_that_share_their_users_and_items_arrive_whole(tmp_path):
+    theirs = put(tmp_path / "theirs")
+    whole = share(theirs, tmp_path / "theirs")
+    assert read_ranks(theirs.folder).equals(whole)
+    carry([read(theirs.folder)], tmp_path / "ours")
+    (there,) = (tmp_path / "ours").glob("runs/*/*/ranks.parquet")
+    assert pl.read_parquet(there).equals(whole)
+
+
+def test_ranks_whose_users_and_items_are_not_theirs_are_named(tmp_path):
+    theirs = put(tmp_path / "theirs")
+    share(theirs, tmp_path / "theirs", items=(3, 4))
+    _, (problem,) = read_all([tmp_path / "theirs"])
+    assert "abc.parquet: 2 rows" in problem and "has 1" in problem
+    (tmp_path / "theirs" / "targets" / "abc.parquet").unlink()
+    _, (problem,) = read_all([tmp_path / "theirs"])
+    assert "abc.parquet: missing" in problem and "Copy targets/" in problem
 
 
 def test_answers_that_are_not_the_records(tmp_path):
