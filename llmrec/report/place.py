@@ -19,6 +19,7 @@ SIZE = 7.0  # of the names, points
 MARK = 4.0  # half the side of a mark, points
 
 CROSSING = 20.0  # what a line across something else costs, as square points of overlap
+CONFUSING = 30.0  # what it costs to stand as near to another mark as names stand to theirs
 
 Box = tuple[float, float, float, float]
 
@@ -50,7 +51,8 @@ def label_points(
         width, height = extent.width / scale, extent.height / scale
         text.remove()
         others = [mark for number, mark in enumerate(marks) if number != index] + taken
-        box, distance = _free_place(places[index], width, height, others, frame)
+        strangers = np.delete(places, index, axis=0)
+        box, distance = _free_place(places[index], width, height, others, strangers, frame)
         taken.append(box)
         centre = np.array([(box[0] + box[2]) / 2, (box[1] + box[3]) / 2])
         line = {"arrowstyle": "-", "linewidth": 0.4, "color": "#6b6e74", "shrinkA": 0, "shrinkB": 3}
@@ -61,7 +63,12 @@ def label_points(
 
 
 def _free_place(
-    point: npt.NDArray[np.float64], width: float, height: float, others: list[Box], frame: npt.NDArray[np.float64]
+    point: npt.NDArray[np.float64],
+    width: float,
+    height: float,
+    others: list[Box],
+    strangers: npt.NDArray[np.float64],
+    frame: npt.NDArray[np.float64],
 ) -> tuple[Box, float]:
     """The first place that touches nothing; if there is none, the one that covers least."""
     candidates: list[tuple[float, Box, float]] = []
@@ -72,6 +79,7 @@ def _free_place(
             y = float(point[1]) + sin * (distance + height / 2)
             box = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
             covered = sum(_overlap(box, other) for other in others) + _outside(box, frame)
+            covered += CONFUSING * int((_gaps(box, strangers) < min(distance, DISTANCES[0] + 1)).sum())
             if distance > LEADER:
                 covered += CROSSING * _crossed(point, box, others)
             if covered == 0:
@@ -86,6 +94,13 @@ def _crossed(point: npt.NDArray[np.float64], box: Box, others: list[Box]) -> int
     middle = np.array([(box[0] + box[2]) / 2, (box[1] + box[3]) / 2])
     line = point + np.linspace(0.1, 1.0, 40)[:, None] * (middle - point)
     return sum(bool(((line > other[:2]) & (line < other[2:])).all(axis=1).any()) for other in others)
+
+
+def _gaps(box: Box, points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """How far each point [n, 2] lies from a box, points; 0 inside."""
+    away = np.maximum(np.maximum(np.array(box[:2]) - points, points - np.array(box[2:])), 0.0)
+    gaps: npt.NDArray[np.float64] = np.hypot(away[:, 0], away[:, 1])
+    return gaps
 
 
 def _overlap(a: Box, b: Box) -> float:
