@@ -24,6 +24,7 @@ from torch.nn import functional as F
 from llmrec.context import Context
 from llmrec.method import tune
 from llmrec.sequence import checks
+from llmrec.sequence.crops import crop
 from llmrec.sequence.fit import Step, fit_steps, seeded
 from llmrec.sequence.layers import Dropout, ItemEmbedding, initialise
 from llmrec.sequence.losses import declared_loss
@@ -92,6 +93,7 @@ class BERT4Rec:
     dropout: float = tune(0.2, low=0.0, high=0.6)
     hidden: float = tune(0.2, low=0.1, high=0.8)  # probability that an item is hidden
     last_only: float = tune(0.1, low=0.0, high=0.5)  # share of the windows that hide their last item and no other
+    crop: float = 0.0  # share of the windows that end at a random item, which they hide and no other
     loss: str = "cross-entropy"  # or another of llmrec.sequence.losses; "gbce" is gBERT4Rec
     negatives: int | None = None  # None: what is usual for the loss
     calibration: float = 0.75  # for "gbce"
@@ -111,7 +113,7 @@ class BERT4Rec:
         checks.at_least("bert4rec", 0, weight_decay=self.weight_decay)
         checks.above_zero("bert4rec", learning_rate=self.learning_rate)
         checks.share("bert4rec", below_one=True, dropout=self.dropout)
-        checks.share("bert4rec", hidden=self.hidden, last_only=self.last_only)
+        checks.share("bert4rec", hidden=self.hidden, last_only=self.last_only, crop=self.crop)
         checks.multiple("bert4rec", width=self.width, heads=self.heads)
 
     def fit(self, split: Split, ctx: Context) -> None:
@@ -124,22 +126,25 @@ class BERT4Rec:
 
     def steps(self, histories: Histories, ctx: Context, epoch: int) -> Iterator[Step]:
         """The steps of one epoch: every item of every history stands in one window, and some are hidden."""
-        masks, order = ctx.rng("masks", epoch), ctx.rng("order", epoch)
+        masks, order, crops = ctx.rng("masks", epoch), ctx.rng("order", epoch), ctx.rng("crops", epoch)
         negatives = ctx.rng("negatives", epoch) if self.mean_loss.draws else None
-        for _, items in shifted_windows(histories, self.length, self.batch_size, order):
-            hidden = self.choose_hidden(items.numpy(), masks)
+        for _, whole in shifted_windows(histories, self.length, self.batch_size, order):
+            windows, asked = crop(whole.numpy(), self.crop, crops)
+            items, hidden = torch.from_numpy(windows), self.choose_hidden(windows, masks, asked)
             ids = items.masked_fill(hidden, histories.n_items).to(ctx.device)
             at = hidden.flatten().nonzero().squeeze(1)  # [n]
             states = self.model.guess(self.model(ids).flatten(0, 1)[at.to(ctx.device)])  # [n, d]
             wanted = items.flatten()[at].to(ctx.device)
             yield self.mean_loss(states, self.model.catalogue, wanted, negatives), len(at)
 
-    def choose_hidden(self, items: np.ndarray, rng: np.random.Generator) -> Tensor:
-        """Which items of windows [b, t] are hidden, bool [b, t]: at least one of each, never padding."""
+    def choose_hidden(self, items: np.ndarray, rng: np.random.Generator, asked: np.ndarray | bool = False) -> Tensor:
+        """Which items of windows [b, t] are hidden, bool [b, t]: at least one of each, never padding; of those that are
+        ``asked`` [b] the last alone."""
         there = items != PADDING
         last = np.arange(items.shape[1]) == there.sum(1, keepdims=True) - 1
         hidden = there & (rng.random(items.shape) < self.hidden)
         alone = (rng.random((len(items), 1)) < self.last_only) | ~hidden.any(1, keepdims=True)
+        alone |= np.reshape(asked, (-1, 1))
         return torch.from_numpy(np.where(alone, last, hidden))
 
     @torch.inference_mode()

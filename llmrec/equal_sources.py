@@ -122,6 +122,30 @@ ENTRIES: tuple[Equal, ...] = (
         "3a57ee7e2e37ca927987b872df446bc4be7e2b621daca537bb80d85cf84eb258",
         "reads tables of ranks that share their users and items; what is written and measured is as it was",
     ),
+    Equal(
+        "../baselines/bert4rec.py",
+        "57cc961d0555663094fb50a7ae61eca975d1c5073553d76ccc64c5064af8494b",
+        "bfde74684926ed83f83fef9389c87a1650d9796aa87a80de290e0f3a6f0bb2b4",
+        "windows may be cut at random items; by default none is, and every draw is as it was",
+    ),
+    Equal(
+        "bert/masked.py",
+        "8ec950b40216ad6512886dfca53341377a5825aa3d512f3428800f727bfc888a",
+        "06cd20de0a6ce03bbd66d183586a20551a9faff51ee6c20299fcce9eccc6ccbc",
+        "windows may be cut at random items; by default none is, and every draw is as it was",
+    ),
+    Equal(
+        "methods/bert/bert_masked.py",
+        "acbf15967eb36ddef2b036fcff863348a265c3ada42191282866a0754c6ce9bf",
+        "2b81dcf5ed014a5927fc8839625dbc66118369242e2e5b153b9db08140dfc73b",
+        "windows may be cut at random items; by default none is, and every draw is as it was",
+    ),
+    Equal(
+        "sequence/crops.py",
+        "ba3c784c3d4ec902206b441556c596dceb293ed781efdd1914e85ca50cab4141",
+        None,
+        "new, and at work only where windows are cut",
+    ),
 )
 
 _BEFORE = {entry.now: entry.before for entry in ENTRIES}

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from llmrec.gpt.trie import Trie
 from llmrec.sequence.layers import Dropout, ItemEmbedding, initialise
-from llmrec.types import NO_ITEM, Int32, Int64
+from llmrec.types import NO_ITEM, Bools, Int32, Int64
 
 
 class Block(nn.Module):
@@ -106,14 +106,17 @@ class MaskedIds(nn.Module):
         return cast(Tensor, self.norm(self.blocks[-1](x, history, there)))
 
 
-def places_to_hide(items: Int64, share: float, last_only: float, rng: np.random.Generator) -> Tensor:
+def places_to_hide(
+    items: Int64, share: float, last_only: float, rng: np.random.Generator, asked: Bools | bool = False
+) -> Tensor:
     """Which items of windows [b, t], padded on the right with -1, are hidden: bool [b, t], at least one of each.
 
-    Each with probability ``share``; of a share ``last_only`` of the windows the last item and no other.
+    Each with probability ``share``; of a share ``last_only`` of the windows, and of those that are ``asked`` [b], the
+    last item and no other.
     """
     there = items != NO_ITEM
     drawn = there & (rng.random(items.shape) < share)
-    alone = (rng.random((len(items), 1)) < last_only) | ~drawn.any(axis=1, keepdims=True)
+    alone = (rng.random((len(items), 1)) < last_only) | ~drawn.any(axis=1, keepdims=True) | np.reshape(asked, (-1, 1))
     newest = there & ~np.roll(np.pad(there, ((0, 0), (0, 1))), -1, axis=1)[:, :-1]
     return torch.from_numpy(np.where(alone, newest, drawn))
 

@@ -72,6 +72,17 @@ def test_hidden_items_are_guessed_without_being_seen(split: Split) -> None:
     assert sum(int((ids >= 0).sum()) for ids in seen) == len(split.fit)
 
 
+def test_windows_that_are_cut_ask_for_their_last_item_alone(split: Split) -> None:
+    method, seen = trained(split, crop=1.0), []
+    inside = method.model.forward
+    method.model.forward = lambda ids: seen.append(ids) or inside(ids)
+    counts = [n for _, n in method.steps(split.fit.histories, Context(seed=0, items=toy.items(N_ITEMS)), 0)]
+    assert counts == [len(ids) for ids in seen]
+    for ids in seen:
+        assert ((ids == N_ITEMS).int().argmax(1) == (ids >= 0).sum(1) - 1).all()
+    assert sum(int((ids >= 0).sum()) for ids in seen) < len(split.fit)
+
+
 def test_padding_says_nothing_on_either_side(split: Split) -> None:
     model = trained(split).model.eval()
     left, right = torch.tensor([[-1, -1, 3, 4, 5]]), torch.tensor([[3, 4, 5, -1]])

@@ -26,6 +26,7 @@ from llmrec.gpt.signals import neighbour_factors
 from llmrec.gpt.trie import build_trie
 from llmrec.method import tune
 from llmrec.sequence import checks
+from llmrec.sequence.crops import crop
 from llmrec.sequence.fit import Step, fit_steps, seeded
 from llmrec.sequence.losses import declared_loss
 from llmrec.sequence.settings import check_attention
@@ -70,6 +71,7 @@ class BertMasked:
     # training
     hidden: float = tune(0.2, low=0.1, high=0.8)  # probability that an item is hidden
     last_only: float = tune(0.1, low=0.0, high=0.5)  # share of the windows that hide their last item and no other
+    crop: float = 0.0  # share of the windows that end at a random item, which they hide and no other
     loss: str = "cross-entropy"  # over a level's tokens, or another of llmrec.sequence.losses
     negatives: int | None = None  # None: what is usual for the loss
     calibration: float = 0.75  # for "gbce"
@@ -87,7 +89,7 @@ class BertMasked:
         check_attention("bert-masked", self, shortest=2)
         checks.at_least("bert-masked", 1, layers=self.layers, validate_every=self.validate_every, levels=self.levels)
         checks.at_least("bert-masked", 0, codes=self.codes, beams=self.beams)
-        checks.share("bert-masked", hidden=self.hidden, last_only=self.last_only)
+        checks.share("bert-masked", hidden=self.hidden, last_only=self.last_only, crop=self.crop)
 
     def fit(self, split: Split, ctx: Context) -> None:
         """
@@ -119,10 +121,11 @@ class BertMasked:
 
     def steps(self, histories: Histories, ctx: Context, epoch: int) -> Iterator[Step]:
         """The steps of one epoch: every item of every history stands in one window, and some are hidden."""
-        masks, order = ctx.rng("masks", epoch), ctx.rng("order", epoch)
+        masks, order, crops = ctx.rng("masks", epoch), ctx.rng("order", epoch), ctx.rng("crops", epoch)
         negatives = ctx.rng("negatives", epoch) if self.mean_loss.draws else None
-        for _, items in shifted_windows(histories, self.length, self.batch_size, order):
-            hide = places_to_hide(items.numpy(), self.hidden, self.last_only, masks)
+        for _, whole in shifted_windows(histories, self.length, self.batch_size, order):
+            windows, asked = crop(whole.numpy(), self.crop, crops)
+            items, hide = torch.from_numpy(windows), places_to_hide(windows, self.hidden, self.last_only, masks, asked)
             at, wanted = hide.flatten().nonzero().squeeze(1).to(ctx.device), items[hide].to(ctx.device)  # [n]
             history, there = self.model.read(items.masked_fill(hide, histories.n_items).to(ctx.device))
             codes = self.model.codes[wanted]  # [n, levels]
