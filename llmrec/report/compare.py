@@ -9,7 +9,7 @@ from pathlib import Path
 from llmrec import stats
 from llmrec.errors import UserError, nearest
 from llmrec.report.evidence import Block, Line, Run, check_same_users, gather
-from llmrec.report.significance import p_words
+from llmrec.report.significance import LEVEL, p_words
 from llmrec.report.table import Cell, Notes, Row, Table
 from llmrec.report.words import MINUS, Column, display_name, effect, fraction, p_value, signed
 from llmrec.results import record_by_prefix
@@ -49,12 +49,14 @@ def _duel(a: Line, b: Line, metric: str) -> Duel:
 
 
 def sentence(a: Line, b: Line, found: Sequence[Duel]) -> str:
-    """Who is better at the primary metric, and whether the difference can be told from chance."""
+    """Who is better at the primary metric, and whether the difference can be told from chance: as in a report, the test
+    over users and the interval over users and seeds must agree."""
     first = found[0]
-    if first.paired.p >= 0.05:
+    low, high = first.paired.low, first.paired.high
+    if first.paired.p >= LEVEL or low <= 0 <= high:
         return (
             f"{display_name(a)} and {display_name(b)} cannot be told apart at {first.metric}: "
-            f"{signed(first.paired.difference)}, p = {p_value(first.paired.p)}."
+            f"{signed(first.paired.difference)} [{signed(low)}, {signed(high)}], p = {p_value(first.paired.p)}."
         )
     better, worse = (a, b) if first.paired.difference > 0 else (b, a)
     return (

@@ -1,5 +1,7 @@
 """`llmrec compare`: two runs or two methods, user by user."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -50,6 +52,14 @@ def test_a_method_against_itself_cannot_be_told_apart(finished_lab):
     (first, *_) = found = duels(ease, same)
     assert (first.wins, first.ties, first.losses, first.paired.p) == (0, 943, 0, 1.0)
     assert "cannot be told apart" in sentence(ease, same, found)
+
+
+def test_an_interval_over_seeds_that_holds_0_leaves_it_open_whatever_the_test_over_users_says(finished_lab):
+    ease, random = methods(finished_lab, "ease", "random")
+    duel = duels(ease, random)[0]
+    wide = replace(duel, paired=replace(duel.paired, low=-0.001))
+    assert wide.paired.p < 0.05
+    assert "cannot be told apart" in (said := sentence(ease, random, [wide])) and ".0010, " in said
 
 
 def test_runs_are_found_by_the_first_characters_of_their_ids(finished_lab):
