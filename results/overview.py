@@ -25,7 +25,11 @@ COLUMNS = {  # head: the dataset, and where its figures are, the first that has 
     "news": ("mind-mini", ("bert-fields", "sequences")),
     "short videos": ("microlens-50k", ("bert-videos", "sequences")),
     "courses": ("coco-courses", ("sequences",)),
+    "places": ("yelp", ("sequences",)),
     "music": ("hetrec2011-lastfm-2k", ("bert-lastfm", "gpt-lastfm-seeds")),
+    "games": ("steam", ("sets",)),
+    "books": ("book-crossing", ("sets-large",)),
+    "anime": ("anime", ("sets-large",)),
 }
 
 ROWS = {  # what stands in the table: the labels that suites give it
@@ -69,7 +73,7 @@ def figures(dataset: str, suites: tuple[str, ...]) -> dict[str, list[float]]:
 
 
 def table() -> str:
-    columns = {head: figures(*where) for head, where in COLUMNS.items()}
+    columns = {head: found for head, where in COLUMNS.items() if (found := figures(*where))}  # that have been run
     best = {head: max(map(_mean, found.values())) for head, found in columns.items()}
     lines = [["", *columns], ["---", *["---:"] * len(columns)]]
     for row in ROWS:
@@ -81,7 +85,7 @@ def _cell(values: list[float] | None, best: float) -> str:
     if values is None:
         return ""
     text = f"{_mean(values):.4f}".lstrip("0")
-    spread = f" ± {_deviation(values):.4f}".replace("0.", ".") if len(values) > 1 else ""
+    spread = f" ± {_deviation(values):.4f}".replace("0.", ".") if len(set(values)) > 1 else ""
     return f"**{text}**{spread}" if _mean(values) == best else text + spread
 
 
