@@ -10,8 +10,8 @@ from llmrec.bert import classifier, packed, tune
 from llmrec.bert.int8 import in_int8
 from llmrec.bert.mean import pooled
 from llmrec.bert.pairs import Pairs, Tokens, pair_scores
-from llmrec.bert.parallel import processes
 from llmrec.packed import packable
+from llmrec.parallel import processes
 
 if TYPE_CHECKING:
     import torch

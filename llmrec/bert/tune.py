@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from llmrec.bert.classifier import Classifier
 from llmrec.bert.depth import layers_of, trained
 from llmrec.bert.pairs import Pairs, Tokens, forward
-from llmrec.bert.parallel import Processes, processes
+from llmrec.parallel import Processes, processes
 from llmrec.training import train
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def fine_tune(
     contrastive"), that of a number is the squared error. The learning rate rises over the first ``warm_up`` of all
     steps and falls linearly to zero: a function of the epoch and the step, so that a killed run which starts again
     ends with the same weights. Checkpoints are written after each epoch. Several processes that were launched together
-    share each step (`llmrec.bert.parallel`).
+    share each step (`llmrec.parallel`).
 
     Raises:
         MethodError: the loss is not finite.

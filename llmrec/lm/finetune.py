@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from llmrec.bert.depth import DEPTHS, at_depth
 from llmrec.bert.tune import schedule
 from llmrec.errors import Skip, UserError, nearest
+from llmrec.gpt.descent import Descent
 from llmrec.gpt.windows import window_batches
 from llmrec.types import Histories, Int64
 
@@ -114,6 +115,7 @@ class Pace:
     weight_decay: float = 0.01
     batch_tokens: int = 4096  # of a step
     at_once: int = 4096  # tokens that are computed together; fewer than batch_tokens: gradients are accumulated
+    mixed: bool = False  # products in bfloat16 while training
 
 
 def stepper(
@@ -132,23 +134,23 @@ def stepper(
     optimizer = torch.optim.AdamW(groups, lr=pace.learning_rate, betas=(0.9, 0.98), fused=True)
     parts = max(1, pace.batch_tokens // pace.at_once)
 
+    def rate(done: float) -> None:
+        for group in optimizer.param_groups:
+            group["lr"] = pace.learning_rate * schedule(done / pace.epochs, pace.warm_up)
+
     def run_epoch(epoch: int) -> float:
         some = documents(epoch)
         batches = pack(some.lengths, min(pace.at_once, pace.batch_tokens), ctx.rng(axis, epoch))
-        device, total, count = next(model.parameters()).device, 0.0, 0
-        for start in range(0, len(batches), parts):
-            step = batches[start : start + parts]
-            for group in optimizer.param_groups:
-                group["lr"] = pace.learning_rate * schedule((epoch + start / len(batches)) / pace.epochs, pace.warm_up)
-            targets = sum(int(some.lengths[rows].sum()) for rows in step)
-            for rows in step:
-                loss, n = token_loss(model, opening, some, rows, device)
-                torch.autograd.backward(loss / max(targets, 1))
-                total, count = total + loss.item(), count + n
-            torch.nn.utils.clip_grad_norm_(wanted, 1.0)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        return total / max(count, 1)
+        device = next(model.parameters()).device
+
+        def loss(rows: Int64) -> Tensor:
+            total, n = token_loss(model, opening, some, rows, device)
+            return total / max(n, 1)
+
+        descent = Descent(
+            model, optimizer, ctx, rate, loss, lambda rows: int(some.lengths[rows].sum()), mixed=pace.mixed
+        )
+        return descent.epoch(epoch, [batches[start : start + parts] for start in range(0, len(batches), parts)])
 
     return optimizer, run_epoch
 

@@ -17,8 +17,8 @@ LAYERS = (
     ("data", "data"),
     (
         "what a method may use",
-        "bert best closed_form context discover encode encoders gpt hub letters lm memory neighbours packed parts "
-        "reading recbole_data recbole_graph recbole_mend recbole_models "
+        "bert best closed_form context discover encode encoders gpt hub letters lm memory neighbours packed parallel "
+        "parts reading recbole_data recbole_graph recbole_mend recbole_models "
         "recbole_trainer sequence surprise_data text_features toy training",
     ),
     (

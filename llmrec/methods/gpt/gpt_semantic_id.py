@@ -17,6 +17,7 @@ import torch.nn.functional as F
 
 from llmrec.errors import UserError, nearest
 from llmrec.gpt.beam import beam_search, score_all
+from llmrec.gpt.descent import Descent, of_this_process
 from llmrec.gpt.leaves import ItemTokens
 from llmrec.gpt.model import GPT, Shape
 from llmrec.gpt.quantise import START, ItemIds, semantic_ids
@@ -83,7 +84,10 @@ class GptSemanticId:
     epochs: int = 25  # the learning rate falls to 0 over them
     patience: int = 5  # validations without improvement
     validate_every: int = 2  # epochs
-    batch_tokens: int = 4096
+    batch_tokens: int = 4096  # of a step
+    at_once: int = 0  # tokens computed together; fewer than batch_tokens: gradients are accumulated; 0: all of a step
+    mixed: bool = False  # products in bfloat16 while training; made for GPUs
+    compiled: bool = False  # the network by torch.compile while training; does not pay on a CPU
     learning_rate: float = tune(2e-3, low=1e-4, high=1e-2, log=True)
     weight_decay: float = tune(0.1, low=0.0, high=0.5)
     label_smoothing: float = tune(0.0, low=0.0, high=0.2)
@@ -93,6 +97,7 @@ class GptSemanticId:
 
     def fit(self, split: Split, ctx: Context) -> None:
         self._check()
+        own = of_this_process(ctx)
         self._ids(split, ctx)
         histories = split.fit.histories
         torch.manual_seed(ctx.seed_for("initialisation"))
@@ -111,43 +116,53 @@ class GptSemanticId:
         groups = [{"params": matrices, "weight_decay": self.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
         optimizer = torch.optim.AdamW(groups, lr=self.learning_rate, betas=(0.9, 0.98), fused=True)
 
+        def rate(done: float) -> None:
+            for group in optimizer.param_groups:
+                group["lr"] = self.learning_rate * schedule(done, self.epochs)
+
+        states = torch.compile(self.model, dynamic=True) if self.compiled else self.model
+        descent = Descent(
+            self.model, optimizer, own, rate,
+            loss=lambda rows: self._loss(states, histories, rows[:, 0], rows[:, 1]),
+            targets=lambda rows: int(rows[:, 1].sum()) * self.length,
+            mixed=self.mixed,
+        )  # fmt: skip
+
         def run_epoch(epoch: int) -> float:
-            total, targets = 0.0, 0
             batches = window_batches(  # one item longer than what is read: the last is only a target
                 histories, size=self.window + 1, events=self.batch_tokens // self.length, rng=ctx.rng("order", epoch)
             )
-            for i, rows in enumerate(batches):
-                for group in optimizer.param_groups:
-                    group["lr"] = self.learning_rate * schedule(epoch + i / len(batches), self.epochs)
-                loss = self._loss(histories, *rows)
-                optimizer.zero_grad(set_to_none=True)
-                torch.autograd.backward(loss)
-                torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-                optimizer.step()
-                n = int(rows[1].sum()) * self.length
-                total, targets = total + loss.item() * n, targets + n
-            return total / max(targets, 1)
+            return descent.epoch(epoch, [self._parts(*rows) for rows in batches])
 
         train(
-            self, self.model, optimizer, run_epoch, ctx,
+            self, self.model, optimizer, run_epoch, own,
             epochs=self.epochs, patience=self.patience, validate_every=self.validate_every,
         )  # fmt: skip
+        ctx.chosen_epochs = own.chosen_epochs
 
-    def _loss(self, histories: Histories, starts: Int64, lengths: Int64) -> torch.Tensor:
-        """Cross-entropy of every token of some windows, each predicted from those before it."""
+    def _parts(self, starts: Int64, lengths: Int64) -> list[Int64]:
+        """The windows of a step [rows, 2] (first event, events), in parts of about ``at_once`` tokens."""
+        rows = np.stack([starts, lengths], axis=1)
+        if not self.at_once:
+            return [rows]
+        part = (np.cumsum(lengths) - 1) * self.length // self.at_once
+        return np.split(rows, np.flatnonzero(np.diff(part)) + 1)
+
+    def _loss(self, states: Any, histories: Histories, starts: Int64, lengths: Int64) -> torch.Tensor:
+        """Mean cross-entropy of the tokens of some windows, each predicted from those before it."""
         tokens = self._tokens(histories, starts, lengths)
         there = np.arange(int(lengths.max())) < lengths[:, None]  # [rows, items]
         items = torch.from_numpy(np.flatnonzero(there)).to(tokens.device)
-        hidden = self.model(tokens[:, :-1]).view(-1, self.length, self.width)[items]  # [items, length, d]
+        hidden = states(tokens[:, :-1]).view(-1, self.length, self.width)[items]  # [items, length, d]
         wanted = tokens[:, 1:].reshape(-1, self.length)[items]
         if self.leaves is None:
             logits = self.model.logits(hidden).flatten(0, 1)
-            return F.cross_entropy(logits, wanted.flatten(), label_smoothing=self.label_smoothing)
+            return F.cross_entropy(logits.float(), wanted.flatten(), label_smoothing=self.label_smoothing)
         last = self.leaves.loss(hidden[:, -1], wanted[:, -1] - self.ids.vocabulary, self.label_smoothing)
         if self.length == 1:
             return last / len(wanted)
         codes = F.cross_entropy(
-            self.model.logits(hidden[:, :-1]).flatten(0, 1), wanted[:, :-1].flatten(),
+            self.model.logits(hidden[:, :-1]).flatten(0, 1).float(), wanted[:, :-1].flatten(),
             label_smoothing=self.label_smoothing, reduction="sum",
         )  # fmt: skip
         return (codes + last) / wanted.numel()

@@ -22,6 +22,7 @@ import numpy as np
 from llmrec.bert.depth import trained
 from llmrec.bert.stage import on_some_users
 from llmrec.errors import UserError, nearest
+from llmrec.gpt.descent import of_this_process
 from llmrec.lm.bpe import learn_bpe
 from llmrec.lm.finetune import Pace, Texts, amount, merged, stepper, to_depth, windows
 from llmrec.lm.free import Grounding, write_freely
@@ -80,6 +81,7 @@ class GptTitle:
     validation_users: int = 1000  # drawn once; 0: all
     batch_tokens: int = 4096  # of a step
     at_once: int = 4096  # tokens computed together; fewer than batch_tokens: gradients are accumulated
+    mixed: bool = False  # products in bfloat16 while training; made for GPUs
     learning_rate: float = tune(2e-3, low=1e-5, high=1e-2, log=True)
     warm_up: float = 0.05  # share of all steps
     weight_decay: float = tune(0.01, low=0.0, high=0.5)
@@ -104,6 +106,7 @@ class GptTitle:
             raise UserError("gpt-title: a prompt is for a pretrained model; the small one knows no words yet.")
 
     def fit(self, split: Split, ctx: Context) -> None:
+        own = of_this_process(ctx)
         self.ctx, self.split, self.read = ctx, split, {"prompts": 0, "prompts_cut": 0, "titles_dropped": 0}
         self.answering = False
         known = np.zeros(split.n_items, bool)
@@ -114,8 +117,9 @@ class GptTitle:
         self.lm = self._language_model([texts[item] for item in np.flatnonzero(known)], ctx)
         self._write_titles(names, ctx)
         if self.model == SMALL and self.pretrain_epochs:
-            self._pretrain([texts[item] for item in np.flatnonzero(known)], ctx)
-        self._train(split, ctx)
+            self._pretrain([texts[item] for item in np.flatnonzero(known)], own)
+        self._train(split, own)
+        ctx.chosen_epochs = own.chosen_epochs
         self.answering = True
 
     def _language_model(self, texts: list[str], ctx: Context) -> LanguageModel:
@@ -172,7 +176,7 @@ class GptTitle:
     def _pace(self) -> Pace:
         return Pace(
             max(self.epochs, self.ctx.epochs or 0), self.learning_rate, self.warm_up, self.weight_decay,
-            self.batch_tokens, self.at_once,
+            self.batch_tokens, self.at_once, self.mixed,
         )  # fmt: skip
 
     def _train(self, split: Split, ctx: Context) -> None:

@@ -15,8 +15,8 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from llmrec.bert.parallel import Processes, processes  # noqa: E402
 from llmrec.errors import Skip  # noqa: E402
+from llmrec.parallel import Processes, processes  # noqa: E402
 
 SCRIPT = """
 import json, os, sys
