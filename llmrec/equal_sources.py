@@ -148,9 +148,39 @@ ENTRIES: tuple[Equal, ...] = (
     ),
     Equal(
         "methods/gpt/gpt_semantic_id.py",
-        "5488a2eae09ac3b9cb9e4426a341d78171ab143b93e18f48a0059ee09fcad1ad",
+        "3e1d9a73a19af6a2a8a1fed4f8157ca8454cec11c841341ab15f9202b965ce6d",
         "183de3d45ef77a8692d21058ab71194d296dbc48accd12cd505f45c61dc16cb5",
-        "its steps went to gpt/descent.py; by default weights after two epochs agree to the last bit",
+        "its steps went to gpt/descent.py, users and times may be read: by default the same weights to the last bit",
+    ),
+    Equal(
+        "gpt/extras.py",
+        "2d9a37738a230e8e3e7335aa742d332fc2e51deee11c49ca7a4484910adc86f9",
+        None,
+        "new, and at work only where users' tokens or gaps of time are asked for",
+    ),
+    Equal(
+        "gpt/model.py",
+        "7abf730a35536f46d890bfd923b596fd4898716055f1a001b0bdd7702d3ed4ca",
+        "69ea66c9eca77e0870d0f0f96d23356d606400f2e31852234c935fd3a668c007",
+        "takes what gpt/extras.py gives; by default that is nothing",
+    ),
+    Equal(
+        "gpt/reader.py",
+        "1027c9506940173062bb100237b22886a2be16dc84aab77f6579ace8fd84abce",
+        "c4fc6d04091bccf80620eb0d391e2a52ec25dc9d4c3897773c68f8dea55fa1e6",
+        "takes what gpt/extras.py gives; by default that is nothing",
+    ),
+    Equal(
+        "gpt/beam.py",
+        "c733e6252d9d04ab987609650f1a82e5ee4bcbfeb3e2c4d63cf7f11958532d60",
+        "3fa1b458df5b2409c744ffcc809bb68d59ea8e4dee451bb313bf8a77c52d72ce",
+        "takes what gpt/extras.py gives; by default that is nothing",
+    ),
+    Equal(
+        "types.py",
+        "a83fa11bcda11071cd423152ec42f6e65b08f7e9379e4a583de80ab1f7276eae",
+        "161cc014685e92a0265f1e5846be44d451af0ea6e67e944cde10f2f2841220ca",
+        "histories carry their times, which nothing but gpt/extras.py reads",
     ),
     Equal(
         "methods/gpt/gpt_title.py",

@@ -55,7 +55,8 @@ class Interactions:
         """Each user's items, oldest first."""
         indptr = np.zeros(self.n_users + 1, np.int64)
         np.cumsum(np.bincount(self.user, minlength=self.n_users), out=indptr[1:])
-        return Histories(indptr, self.item, self.n_items)
+        time = self.frame["time"]
+        return Histories(indptr, self.item, self.n_items, None if time.null_count() else time.to_numpy())
 
     def matrix(self) -> scipy.sparse.csr_matrix:
         """Binary user x item matrix, float32 [n_users, n_items]; a repeated pair counts once."""
@@ -69,6 +70,7 @@ class Histories:
     indptr: Int64  # [rows + 1]
     items: Int32  # [events]
     n_items: int
+    times: Int64 | None = None  # [events], seconds; None where they are not known
 
     def __len__(self) -> int:
         return len(self.indptr) - 1
@@ -96,7 +98,8 @@ class Histories:
         indptr = np.zeros(len(rows) + 1, np.int64)
         np.cumsum(lengths, out=indptr[1:])
         source = np.repeat(self.indptr[:-1][rows] - indptr[:-1], lengths) + np.arange(indptr[-1])
-        return Histories(indptr, self.items[source], self.n_items)
+        times = None if self.times is None else self.times[source]
+        return Histories(indptr, self.items[source], self.n_items, times)
 
     def last(self, length: int, pad: int = NO_ITEM) -> Int32:
         """The newest ``length`` items of each row, right-aligned, int32 [rows, length]; column -1 is the newest."""

@@ -22,7 +22,7 @@ from llmrec.types import NO_ITEM
 class Decoder(Protocol):
     """What a search asks: `llmrec.gpt.model.GPT` and `llmrec.gpt.reader.ItemReader` answer."""
 
-    def remember(self, tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Any]: ...
+    def remember(self, tokens: Tensor, lengths: Tensor, extra: Tensor | None = None) -> tuple[Tensor, Any]: ...
     def branch(self, tokens: Tensor, memory: Any, own: Tensor | None) -> tuple[Tensor, Tensor]: ...
     def logits(self, hidden: Tensor) -> Tensor: ...
 
@@ -37,6 +37,7 @@ def beam_search(
     beams: int,
     excluded: Tensor | None = None,
     leaves: ItemTokens | None = None,
+    extra: Tensor | None = None,
     renormalise: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """The best items of b users and their scores, int64 and float32 [b, beams], best first; NO_ITEM and -inf at the end
@@ -48,10 +49,11 @@ def beam_search(
         excluded: leaves that a user must not get (`Trie.excluded`). A prefix of which nothing else is left is dropped
             as soon as it comes up, so that it takes no beam from the others.
         leaves: the model's tokens of the items, if it has them: the last step is theirs. Made of the same trie.
+        extra: what is added to the histories' embeddings (`llmrec.gpt.extras`).
         renormalise: share each step's probability among the trie's children only.
     """
     b = len(tokens)
-    hidden, memory = model.remember(tokens, lengths)
+    hidden, memory = model.remember(tokens, lengths, extra)
     hidden, own = hidden[:, None], None  # [b, 1, d]
     scores = torch.zeros(b, 1, device=tokens.device)
     nodes = torch.zeros(b, 1, dtype=torch.long, device=tokens.device)  # of the root level
@@ -95,6 +97,7 @@ def score_all(
     lengths: Tensor,
     *,
     leaves: ItemTokens | None = None,
+    extra: Tensor | None = None,
     renormalise: bool = False,
 ) -> Tensor:
     """The score of every item of the catalogue, float32 [b, leaves]: column j is item ``trie.items[j]``.
@@ -103,7 +106,7 @@ def score_all(
     catalogues: the work grows with b x the number of prefixes.
     """
     b = len(tokens)
-    hidden, memory = model.remember(tokens, lengths)
+    hidden, memory = model.remember(tokens, lengths, extra)
     hidden, own = hidden[:, None], None
     scores = torch.zeros(b, 1, device=tokens.device)
     for depth in range(trie.depth):

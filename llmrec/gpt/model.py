@@ -103,22 +103,33 @@ class GPT(nn.Module):
         table = self.slots.weight[:, None] + self.phases.weight[None]  # [slots, period, d]
         return table.flatten(0, 1)[: self.shape.context]
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Hidden states [b, t, d] of token ids [b, t]; what stands behind a position does not change it."""
-        x = self.drop(self.tokens(tokens) + self.positions()[: tokens.shape[1]])
+    def forward(self, tokens: Tensor, extra: Tensor | None = None) -> Tensor:
+        """Hidden states [b, t, d] of token ids [b, t]; what stands behind a position does not change it.
+
+        ``extra`` [b, 1 + items, d] is added to the first token and to each item's last (`llmrec.gpt.extras`): while an
+        item is written, nothing is known of it but its tokens."""
+        x = self.drop(self._embedded(tokens, extra) + self.positions()[: tokens.shape[1]])
         for block in self.stack:
             x = block(x)
         return cast(Tensor, self.norm(x))
+
+    def _embedded(self, tokens: Tensor, extra: Tensor | None) -> Tensor:
+        embedded: Tensor = self.tokens(tokens)
+        if extra is None:
+            return embedded
+        ends = embedded[:, :: self.shape.period]
+        ends += extra[:, : ends.shape[1]]  # in place
+        return embedded
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Scores of the next token [..., vocabulary]."""
         return F.linear(hidden, self.tokens.weight)
 
-    def remember(self, tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Memory]:
+    def remember(self, tokens: Tensor, lengths: Tensor, extra: Tensor | None = None) -> tuple[Tensor, Memory]:
         """Read histories [b, t], padded on the right; return the hidden state of each one's last token [b, d] and the
         keys and values. The last layer is finished for the last tokens only: nothing else reads it."""
         b, t = tokens.shape
-        x = self.tokens(tokens) + self.positions()[:t]
+        x = self._embedded(tokens, extra) + self.positions()[:t]
         keys, values = [], []
         *early, final = self.stack
         for block in early:

@@ -74,11 +74,13 @@ class ItemReader(nn.Module):
         self.up, self.down = nn.Linear(2 * d, d), nn.Linear(d, d)
         initialise(self)
 
-    def read(self, tokens: Tensor) -> Tensor:
-        """States [b, 1 + t, d] after the start token and after each item of histories [b, 1 + t l]."""
+    def read(self, tokens: Tensor, extra: Tensor | None = None) -> Tensor:
+        """States [b, 1 + t, d] after the start token and after each item of histories [b, 1 + t l]. ``extra``, of at
+        least as many places, is added to what enters (`llmrec.gpt.extras`)."""
         x = self.tokens(tokens)
         items = x[:, 1:].unflatten(1, (-1, self.shape.period)).sum(2)
-        x = torch.cat([x[:, :1], items], 1) * self.shape.width**0.5
+        x = torch.cat([x[:, :1], items], 1)
+        x = (x if extra is None else x + extra[:, : x.shape[1]]) * self.shape.width**0.5
         return cast(Tensor, self.norm(self.blocks(self.drop(x + self.positions.weight[: x.shape[1]]))))
 
     def write(self, state: Tensor, tokens: Tensor) -> Tensor:
@@ -86,11 +88,11 @@ class ItemReader(nn.Module):
         both = torch.cat([state, self.tokens(tokens) * self.shape.width**0.5], -1)
         return cast(Tensor, self.norm_written(state + self.drop(self.down(F.relu(self.up(both))))))
 
-    def forward(self, tokens: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, extra: Tensor | None = None) -> Tensor:
         """States [b, t l, d], each to choose the next token, of start token and items without their last token
         [b, t l]."""
         period = self.shape.period
-        state = self.read(tokens[:, : tokens.shape[1] - period + 1])  # [b, t, d]
+        state = self.read(tokens[:, : tokens.shape[1] - period + 1], extra)  # [b, t, d]
         states = [state]
         for place in range(1, period):
             state = self.write(state, tokens[:, place::period])
@@ -101,10 +103,10 @@ class ItemReader(nn.Module):
         """Scores of the next token [..., vocabulary]."""
         return F.linear(hidden, self.tokens.weight)
 
-    def remember(self, tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    def remember(self, tokens: Tensor, lengths: Tensor, extra: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The state after each history [b, d], twice: nothing else of it is needed."""
         places = (lengths - 1) // self.shape.period
-        state = self.read(tokens)[torch.arange(len(tokens), device=tokens.device), places]
+        state = self.read(tokens, extra)[torch.arange(len(tokens), device=tokens.device), places]
         return state, state
 
     def branch(self, tokens: Tensor, memory: Tensor, own: Tensor | None) -> tuple[Tensor, Tensor]:

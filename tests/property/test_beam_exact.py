@@ -18,7 +18,7 @@ class Table:
     def __init__(self, logits: torch.Tensor) -> None:
         self.table = logits  # [vocabulary, vocabulary]
 
-    def remember(self, tokens, lengths):
+    def remember(self, tokens, lengths, extra=None):
         last = tokens[torch.arange(len(tokens)), lengths - 1]
         return self.table[last], None
 

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from llmrec.errors import UserError, nearest
 from llmrec.gpt.beam import beam_search, score_all
 from llmrec.gpt.descent import Descent, of_this_process
+from llmrec.gpt.extras import Extras, gaps_of
 from llmrec.gpt.leaves import ItemTokens
 from llmrec.gpt.model import GPT, Shape
 from llmrec.gpt.quantise import START, ItemIds, semantic_ids
@@ -31,7 +32,7 @@ from llmrec.types import NO_ITEM, Generated
 
 if TYPE_CHECKING:
     from llmrec.context import Context
-    from llmrec.types import Floats, Histories, Int64, Split, Users
+    from llmrec.types import Floats, Histories, Int32, Int64, Split, Users
 
 USERS_AT_ONCE = 64  # of equal history length, as far as possible; bounds the memory of a search
 SIGNALS = ("text", "text+collaborative", "collaborative", "random")
@@ -74,6 +75,8 @@ class GptSemanticId:
     # model
     item_tokens: bool = False  # the last token of an id has, besides its code's vector, one of the item's own
     read: str = "tokens"  # a history is one position a token ("tokens", a GPT-2), or one an item ("items": ItemReader)
+    user_tokens: int = 0  # a history begins with its user's, of so many that users are spread over; TIGER: 2,000
+    time_gaps: bool = False  # an item is read with the time that passed before it, in powers of 2
     filter_share: float = 0.7  # of a layer that reads items, against attention's; 0: SASRec's layer
     window: int = tune(50, low=5, high=100)  # items of history that are read
     layers: int = tune(2, low=1, high=6)
@@ -111,6 +114,11 @@ class GptSemanticId:
         if self.item_tokens:
             self.leaves = ItemTokens(self.model.tokens, self.trie).to(ctx.device)
             self.model.tokens = self.leaves  # type: ignore[assignment]
+        self.extras: Extras | None = None
+        if self.user_tokens or self.time_gaps:
+            self.extras = Extras(self.width, self.user_tokens, self.time_gaps).to(ctx.device)
+            self.model.extras = self.extras
+        gaps = gaps_of(histories) if self.time_gaps else np.zeros(len(histories.items), np.int64)
         matrices = [p for p in self.model.parameters() if p.ndim == 2]
         vectors = [p for p in self.model.parameters() if p.ndim < 2]
         groups = [{"params": matrices, "weight_decay": self.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
@@ -123,7 +131,7 @@ class GptSemanticId:
         states = torch.compile(self.model, dynamic=True) if self.compiled else self.model
         descent = Descent(
             self.model, optimizer, own, rate,
-            loss=lambda rows: self._loss(states, histories, rows[:, 0], rows[:, 1]),
+            loss=lambda rows: self._loss(states, histories, gaps, rows[:, 0], rows[:, 1]),
             targets=lambda rows: int(rows[:, 1].sum()) * self.length,
             mixed=self.mixed,
         )  # fmt: skip
@@ -148,12 +156,14 @@ class GptSemanticId:
         part = (np.cumsum(lengths) - 1) * self.length // self.at_once
         return np.split(rows, np.flatnonzero(np.diff(part)) + 1)
 
-    def _loss(self, states: Any, histories: Histories, starts: Int64, lengths: Int64) -> torch.Tensor:
+    def _loss(self, states: Any, histories: Histories, gaps: Int64, starts: Int64, lengths: Int64) -> torch.Tensor:
         """Mean cross-entropy of the tokens of some windows, each predicted from those before it."""
         tokens = self._tokens(histories, starts, lengths)
+        whose = np.searchsorted(histories.indptr, starts, side="right") - 1
+        extra = self._extra(whose.astype(np.int32), gaps, starts, lengths)
         there = np.arange(int(lengths.max())) < lengths[:, None]  # [rows, items]
         items = torch.from_numpy(np.flatnonzero(there)).to(tokens.device)
-        hidden = states(tokens[:, :-1]).view(-1, self.length, self.width)[items]  # [items, length, d]
+        hidden = states(tokens[:, :-1], extra).view(-1, self.length, self.width)[items]  # [items, length, d]
         wanted = tokens[:, 1:].reshape(-1, self.length)[items]
         if self.leaves is None:
             logits = self.model.logits(hidden).flatten(0, 1)
@@ -173,6 +183,8 @@ class GptSemanticId:
             if (given := getattr(self, name)) not in known:
                 hint = nearest(str(given), known)
                 raise UserError(f"gpt-semantic-id: {name} = {given!r}, expected one of {', '.join(known)}.{hint}")
+        if self.user_tokens < 0:
+            raise UserError(f"gpt-semantic-id: user_tokens = {self.user_tokens}, expected a whole number from 0.")
         if not 0 <= self.filter_share < 1:
             raise UserError(f"gpt-semantic-id: filter_share = {self.filter_share}, expected 0 or more and below 1.")
         if self.width % self.heads:
@@ -216,22 +228,34 @@ class GptSemanticId:
         ids = self.id_tokens[items.to(self.id_tokens.device)].flatten(1)
         return F.pad(ids, (1, 0), value=START)
 
+    def _extra(self, users: Int32, gaps: Int64, starts: Int64, lengths: Int64) -> torch.Tensor | None:
+        """What windows tell beside their items [rows, 1 + items, d]: of users [rows], gaps [events]."""
+        if self.extras is None:
+            return None
+        longest = int(lengths.max(initial=0))
+        events = starts[:, None] + np.minimum(np.arange(longest), np.maximum(lengths[:, None] - 1, 0))
+        found: torch.Tensor = self.extras(users, gaps[np.minimum(events, len(gaps) - 1)])
+        return found
+
     def generate(self, users: Users, k: int, exclude: bool) -> Generated:
         histories = users.histories
         kept = np.minimum(histories.lengths, self.window)
         items = np.full((len(users), k), NO_ITEM, np.int32)
         scores = np.full((len(users), k), -np.inf, np.float32)
         order = np.argsort(kept, kind="stable")
+        gaps = gaps_of(histories) if self.time_gaps else np.zeros(len(histories.items), np.int64)
         for begin in range(0, len(users), USERS_AT_ONCE):
             rows = order[begin : begin + USERS_AT_ONCE]
-            tokens = self._tokens(histories, histories.indptr[1:][rows] - kept[rows], kept[rows])
+            starts = histories.indptr[1:][rows] - kept[rows]
+            tokens = self._tokens(histories, starts, kept[rows])
+            extra = self._extra(users.ids[rows], gaps, starts, kept[rows])
             lengths = torch.from_numpy(1 + kept[rows] * self.length).to(tokens.device)
             own = histories.take(rows)
             barred = [own.last(int(own.lengths.max(initial=0)))] if exclude else []
             if len(self.never):
                 barred.append(np.tile(self.never, (len(rows), 1)))
             seen = self.trie.excluded(np.concatenate(barred, axis=1)) if barred else None
-            found, value = self._search(tokens, lengths, k, seen)
+            found, value = self._search(tokens, lengths, k, seen, extra)
             width = min(k, found.shape[1])
             items[rows, :width] = found[:, :width].cpu().numpy()
             scores[rows, :width] = value[:, :width].cpu().numpy()
@@ -239,13 +263,19 @@ class GptSemanticId:
         return Generated(items, scores, none, none, none, (items != NO_ITEM).sum(1).astype(np.int32))
 
     def _search(
-        self, tokens: torch.Tensor, lengths: torch.Tensor, k: int, seen: torch.Tensor | None
+        self,
+        tokens: torch.Tensor,
+        lengths: torch.Tensor,
+        k: int,
+        seen: torch.Tensor | None,
+        extra: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         if self.search == "beam":
             return beam_search(
-                self.model, self.trie, tokens, lengths, beams=max(self.beams, k), excluded=seen, leaves=self.leaves
-            )
-        scores = score_all(self.model, self.trie, tokens, lengths, leaves=self.leaves)
+                self.model, self.trie, tokens, lengths,
+                beams=max(self.beams, k), excluded=seen, leaves=self.leaves, extra=extra,
+            )  # fmt: skip
+        scores = score_all(self.model, self.trie, tokens, lengths, leaves=self.leaves, extra=extra)
         if seen is not None:
             scores = F.pad(scores, (0, 1)).scatter_(1, seen, -torch.inf)[:, :-1]
         scores, leaves = scores.topk(min(k, len(self.trie)), dim=1)
