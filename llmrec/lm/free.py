@@ -57,6 +57,7 @@ class Grounding:
         self.ctx, self.encoder, self.least = ctx, encoder, least
         self.candidates = candidates
         self.vectors = ctx.item_embeddings(encoder, only=candidates) if ctx is not None else None
+        self.known = 0  # titles written, to the letter, that their users must not get
 
     def lists(self, texts: list[list[str]], values: list[Floats], k: int, barred: Int32 | None) -> Generated:
         """The items of b users' texts, best first; with embeddings, filled up with what lies nearest to the first text.
@@ -80,6 +81,7 @@ class Grounding:
                 item = self.item_of.get(text, NO_ITEM)
                 counts[3, row] += 1
                 counts[0, row] += item == NO_ITEM
+                self.known += item != NO_ITEM and bool(closed[item])
                 if (item == NO_ITEM or closed[item]) and (near := cosines.get(text)) is not None:
                     near = np.where(closed, -np.inf, near)
                     item = int(near.argmax())

@@ -98,6 +98,7 @@ def test_titles_written_freely_are_titles_once_the_chain_is_learnt(learnt: Any) 
     fitted._write_titles(list(WORDS), dataclasses.replace(ctx))
     assert hits(fitted, split) == 1.0
     assert answer(fitted, split, "test").rates["invalid_rate"] > 0  # the other beams' inventions
+    assert 0 < ctx.counts["known_titles_written"] < len(split.asked["test"]) * fitted.beams
 
 
 def test_only_invalid_titles_are_a_full_table_of_nothing(learnt: Any) -> None:

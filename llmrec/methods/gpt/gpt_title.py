@@ -108,7 +108,7 @@ class GptTitle:
     def fit(self, split: Split, ctx: Context) -> None:
         own = of_this_process(ctx)
         self.ctx, self.split, self.read = ctx, split, {"prompts": 0, "prompts_cut": 0, "titles_dropped": 0}
-        self.answering = False
+        self.answering, self.known = False, 0
         known = np.zeros(split.n_items, bool)
         known[split.fit.item] = True
         names, counts = unique_titles(ctx.items)
@@ -235,7 +235,12 @@ class GptTitle:
             some, found = write_freely(self.lm, prompts[rows], self.end, self.title_tokens, min(self.beams, k))
             texts += some
             values += found
-        return self.grounding_of.lists(texts, values, k, barred)
+        before = self.grounding_of.known
+        answer = self.grounding_of.lists(texts, values, k, barred)
+        if self.answering:  # titles of the user's own history, which stand for their neighbours
+            self.known += self.grounding_of.known - before
+            self.ctx.counts["known_titles_written"] = self.known
+        return answer
 
     def _histories(self, users: Users) -> Histories:
         """What is read for each user: their own history, or, for a control, another's or nothing."""
